@@ -1,0 +1,18 @@
+//! HTTP vocabulary shared by everything that reads a request or writes an answer.
+//!
+//! It takes what it needs as arguments and knows no configuration, no store and no session.
+
+pub mod authority;
+mod caching;
+pub mod client;
+pub mod cookies;
+pub mod failure;
+pub mod form;
+pub mod headers;
+mod hygiene;
+mod intent;
+pub mod origin;
+pub mod page;
+mod readings;
+pub mod return_to;
+pub mod target;
