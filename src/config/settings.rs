@@ -1,0 +1,184 @@
+//! The meaning of the file's single settings: what stands once, not per route or upstream.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::KeyPath;
+
+/// `database`.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Which store and where.
+    pub url: DatabaseUrl,
+    /// Upper bound of the connection pool.
+    pub max_connections: u32,
+    /// How long a query waits for a connection.
+    pub acquire_timeout: Duration,
+}
+
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub enum DatabaseUrl {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL connection URL (may hold a password).
+    Postgres(SecretString),
+}
+
+/// `telemetry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// A level (`info`) or a `tracing-subscriber` filter directive.
+    pub level: String,
+    /// Line format of log and access log.
+    pub format: LogFormat,
+    /// Where access lines go.
+    pub access_log: AccessLog,
+}
+
+/// Line format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Standard output.
+    On,
+    /// Nowhere.
+    Off,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// `hashing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashing {
+    /// Verifications at a time.
+    pub concurrent: usize,
+    /// Attempts that may wait.
+    pub queue: usize,
+}
+
+/// `portal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portal {
+    /// Begins with `/`, does not end with one, is not `/`.
+    pub path: String,
+    /// Where `FastAPI` Users' addresses are served as well, if anywhere. Same shape as `path`.
+    pub users_path: Option<String>,
+    /// Heading of the sign-in page.
+    pub title: String,
+}
+
+/// `sessions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// The session cookie.
+    pub cookie: SessionCookie,
+    /// Lifetimes without "remember me".
+    pub plain: Lifetimes,
+    /// Lifetimes with "remember me".
+    pub remember: Lifetimes,
+    /// Entries of the session cache.
+    pub cache_entries: u64,
+    /// How old freshness may be before a cached session is no longer used.
+    pub max_staleness: Duration,
+}
+
+/// How long a session lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Since its last use.
+    pub idle: Duration,
+    /// Since the sign-in.
+    pub lifetime: Duration,
+}
+
+/// `sessions.cookie`, with `auto` resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookie {
+    /// The name without prefix (`portcullis`).
+    pub name: String,
+    /// The name with the prefix in force (`__Host-portcullis`).
+    pub wire_name: String,
+    /// `Domain` attribute, lower case, no leading dot.
+    pub domain: Option<String>,
+    /// `SameSite` attribute.
+    pub same_site: SameSite,
+    /// `Secure` attribute.
+    pub secure: bool,
+}
+
+/// `SameSite` attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent on same-site requests and top-level navigations.
+    Lax,
+    /// Sent on same-site requests only.
+    Strict,
+    /// Sent always (needs `Secure`).
+    None,
+}
+
+impl From<SameSite> for cookie::SameSite {
+    fn from(same_site: SameSite) -> Self {
+        match same_site {
+            SameSite::Lax => Self::Lax,
+            SameSite::Strict => Self::Strict,
+            SameSite::None => Self::None,
+        }
+    }
+}
+
+/// `tokens`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Life of an access token.
+    pub access_lifetime: Duration,
+    /// `aud` of access tokens.
+    pub audience: Vec<String>,
+}
+
+/// `accounts.password`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordPolicy {
+    /// Characters at least.
+    pub min_length: usize,
+    /// Characters at most.
+    pub max_length: usize,
+    /// zxcvbn score at least (0 to 4).
+    pub min_strength: u8,
+    /// Refuse the commonest passwords.
+    pub deny_common: bool,
+    /// Refuse passwords made of the person's own data.
+    pub deny_profile: bool,
+}
+
+/// What a configuration with errors lacks of its roles: a rule that names them is not to blame.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UnreadRoles {
+    /// Names declared where a role was refused, or one of its permissions.
+    pub names: BTreeSet<String>,
+    /// Not even the names are known.
+    pub may_be_any: bool,
+}
+
+/// A role the file declares (or the built-in `admin`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// What it is for.
+    pub description: String,
+    /// Grants: `resource:action`, either may be `*`.
+    pub permissions: Vec<String>,
+    /// Where it stands; `None` for the built-in one.
+    pub at: Option<KeyPath>,
+}
