@@ -1,0 +1,9 @@
+//! Who somebody is: users, roles and permissions and their interner, password hashing, tokens.
+
+pub mod access;
+pub mod bearer;
+pub mod grant;
+pub mod hashing;
+pub mod keys;
+pub mod password;
+pub mod user;

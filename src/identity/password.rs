@@ -1,0 +1,325 @@
+//! The password policy: length, strength, common passwords, nothing of one's own profile.
+//!
+//! Judges new passwords only; what people sign in with is never judged.
+
+use unicode_normalization::UnicodeNormalization as _;
+use zxcvbn::feedback::Feedback;
+use zxcvbn::matching::patterns::{DictionaryPattern, MatchPattern};
+use zxcvbn::{Score, zxcvbn};
+
+use crate::config::PasswordPolicy;
+
+use super::user::User;
+
+/// Why a password is refused, in words that help.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejected(pub String);
+
+/// Characters a part of the profile must have to be looked for inside a password; shorter ones
+/// stand in too many words. A password that *is* such a part is refused whatever its length.
+const MIN_PART: usize = 4;
+
+/// Characters handed to zxcvbn at once. Where a text of keys side by side is longer, its count of
+/// guesses overflows (4 and 5 to the power of the turns in 64 bits); and what it needs for a text
+/// full of digits for letters grows with the square, 30 ms here and more than half a second for its
+/// own limit of 100 characters.
+const PIECE: usize = 28;
+
+/// Pieces looked at.
+const MAX_PIECES: usize = 4;
+
+/// Checks a new password against the policy. Length is counted in characters and checked first
+/// (`Password should be at least N characters`), so nothing dear is done with an over-long one.
+///
+/// `deny_common` refuses what zxcvbn knows as one of the 30,000 commonest passwords, spelled in any
+/// case, backwards or with the usual digits for letters, and what a thousand guesses find (repeats,
+/// rows of keys, sequences). `deny_profile` refuses what contains, in any case, the person's e-mail
+/// or its local part, names, username or organization. `min_strength` is zxcvbn's score, the
+/// profile being known to the guesser; 0 asks for nothing. A long password is judged by the strongest
+/// of its first four pieces of 28 characters.
+///
+/// # Errors
+/// [`Rejected`] with the reason shown to the person.
+pub fn check(password: &str, user: &User, policy: &PasswordPolicy) -> Result<(), Rejected> {
+    let length = password.chars().count();
+    if length < policy.min_length {
+        return reject(format!("Password should be at least {} characters", policy.min_length));
+    }
+    if length > policy.max_length {
+        return reject(format!("Password should be at most {} characters", policy.max_length));
+    }
+    let profile = profile_parts(user);
+    if policy.deny_profile {
+        let folded = fold(password);
+        if let Some((what, _)) = profile.iter().find(|(_, part)| is_made_of(&folded, part)) {
+            return reject(format!("Password should not contain {what}"));
+        }
+    }
+    let pieces = pieces(password);
+    if policy.deny_common && pieces.iter().all(|piece| is_common(piece)) {
+        return reject("Password is too common".to_owned());
+    }
+    if policy.min_strength > 0 {
+        let known: Vec<&str> = profile.iter().map(|(_, part)| part.as_str()).collect();
+        return check_strength(&pieces, &known, policy.min_strength);
+    }
+    Ok(())
+}
+
+/// The password in pieces that zxcvbn can count.
+fn pieces(password: &str) -> Vec<String> {
+    let characters: Vec<char> = password.chars().take(PIECE * MAX_PIECES).collect();
+    characters.chunks(PIECE).map(|piece| piece.iter().collect()).collect()
+}
+
+/// A password is as strong as its strongest piece at least. Ends at the first that is strong enough.
+fn check_strength(pieces: &[String], known: &[&str], min_strength: u8) -> Result<(), Rejected> {
+    let mut warning = None;
+    for piece in pieces {
+        let entropy = zxcvbn(piece, known);
+        if u8::from(entropy.score()) >= min_strength {
+            return Ok(());
+        }
+        warning = warning.or_else(|| entropy.feedback().and_then(Feedback::warning));
+    }
+    reject(match warning {
+        Some(warning) => format!("Password is too easy to guess. {warning}"),
+        None => "Password is too easy to guess".to_owned(),
+    })
+}
+
+const fn reject(reason: String) -> Result<(), Rejected> {
+    Err(Rejected(reason))
+}
+
+/// What a guesser who knows the person tries first, folded, with the words that name it.
+fn profile_parts(user: &User) -> Vec<(&'static str, String)> {
+    let local = user.email.rsplit_once('@').map(|(local, _)| local.to_owned());
+    [
+        ("e-mail", Some(user.email.clone())),
+        ("e-mail", local),
+        ("username", user.username.clone()),
+        ("first name", user.profile.first_name.clone()),
+        ("last name", user.profile.last_name.clone()),
+        ("organization", user.profile.organization.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(what, part)| Some((what, fold(part?.trim()))))
+    .filter(|(_, part)| !part.is_empty())
+    .collect()
+}
+
+fn fold(text: &str) -> String {
+    text.nfc().collect::<String>().to_lowercase()
+}
+
+fn is_made_of(password: &str, part: &str) -> bool {
+    password == part || (part.chars().count() >= MIN_PART && password.contains(part))
+}
+
+fn is_common(piece: &str) -> bool {
+    let entropy = zxcvbn(piece, &[]);
+    if entropy.score() == Score::Zero {
+        return true;
+    }
+    let [only] = entropy.sequence() else { return false };
+    let MatchPattern::Dictionary(found) = &only.pattern else { return false };
+    // The type that names dictionaries cannot be spelled outside its crate; its default is the
+    // list of passwords, which a test holds.
+    found.dictionary_name == DictionaryPattern::default().dictionary_name && only.token == piece
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::identity::user::Profile;
+
+    const DEFAULT: PasswordPolicy = PasswordPolicy {
+        min_length: 8,
+        max_length: 256,
+        min_strength: 0,
+        deny_common: true,
+        deny_profile: true,
+    };
+    const LENGTH_ONLY: PasswordPolicy =
+        PasswordPolicy { deny_common: false, deny_profile: false, ..DEFAULT };
+
+    fn person() -> User {
+        User {
+            id: Uuid::nil(),
+            email: "Marianne.K@example.com".to_owned(),
+            email_folded: "marianne.k@example.com".to_owned(),
+            username: Some("mkay".to_owned()),
+            password_hash: None,
+            profile: Profile {
+                first_name: Some("Zo\u{eb}".to_owned()),
+                last_name: Some("Ke\u{301}pler".to_owned()),
+                organization: Some("Acme Works".to_owned()),
+                department: None,
+                phone: None,
+            },
+            is_active: true,
+            is_superuser: false,
+            is_verified: true,
+            created_at: Timestamp::from_seconds(0),
+            last_login_at: None,
+            last_address: None,
+            login_count: 0,
+            failed_login_count: 0,
+        }
+    }
+
+    fn reason(password: &str, policy: &PasswordPolicy) -> String {
+        check(password, &person(), policy).map_or_else(|rejected| rejected.0, |()| String::new())
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        for (length, expected) in [
+            (0, "Password should be at least 8 characters"),
+            (7, "Password should be at least 8 characters"),
+            (8, ""),
+            (256, ""),
+            (257, "Password should be at most 256 characters"),
+        ] {
+            for letter in ["x", "\u{e9}", "\u{1f511}"] {
+                assert_eq!(
+                    reason(&letter.repeat(length), &LENGTH_ONLY),
+                    expected,
+                    "{length} {letter}"
+                );
+            }
+        }
+        let policy = PasswordPolicy { min_length: 12, max_length: 12, ..LENGTH_ONLY };
+        assert_eq!(reason("elevenchars", &policy), "Password should be at least 12 characters");
+        assert_eq!(reason("thirteenchars", &policy), "Password should be at most 12 characters");
+    }
+
+    #[test]
+    fn common_passwords_are_refused_in_every_disguise() {
+        for common in [
+            "password",
+            "12345678",
+            "123456789",
+            "qwertyuiop",
+            "Password1",
+            "PASSWORD",
+            "baseball",
+            "trustno1",
+            "iloveyou",
+            "sunshine",
+            "1qaz2wsx",
+            "11111111",
+            "aaaaaaaa",
+            "abcdefgh",
+            "87654321",
+            "P@ssw0rd",
+            "drowssap",
+            "abcabcabc",
+            "passwordpassword",
+            "qwertyqwerty",
+        ] {
+            assert_eq!(reason(common, &DEFAULT), "Password is too common", "{common}");
+            assert_eq!(reason(common, &LENGTH_ONLY), "", "{common}");
+        }
+    }
+
+    #[test]
+    fn uncommon_passwords_pass() {
+        for good in [
+            "correct horse battery staple",
+            "tr0ub4dor&3xyz",
+            "xkq9-vbn2-ppl7",
+            "w\u{f6}rterbuch-seite",
+            "sunshine over the harbour",
+            "\u{1f511}\u{1f431}\u{1f681}\u{1f34b}\u{1f9ca}\u{1f33c}\u{1f6f6}\u{1f98a}",
+            "demo-admin-2f7c",
+            "guest-pass-41",
+            "analyst-pass-77",
+        ] {
+            assert_eq!(reason(good, &DEFAULT), "", "{good}");
+        }
+    }
+
+    #[test]
+    fn ones_own_profile_is_refused_inside_a_password() {
+        for (password, expected) in [
+            ("marianne.k@EXAMPLE.com", "Password should not contain e-mail"),
+            ("xx-MARIANNE.K-yy", "Password should not contain e-mail"),
+            ("long-MKay-password", "Password should not contain username"),
+            ("long-K\u{c9}PLER-password", "Password should not contain last name"),
+            ("the acme works gate", "Password should not contain organization"),
+            // Three characters stand in too many words, the domain and parts of words in all.
+            ("long zo\u{eb} password", ""),
+            ("an example gate 77", ""),
+            ("marian-77-gates", ""),
+        ] {
+            assert_eq!(reason(password, &DEFAULT), expected, "{password}");
+            assert_eq!(reason(password, &LENGTH_ONLY), "", "{password}");
+        }
+        let short = PasswordPolicy { min_length: 1, deny_common: false, ..DEFAULT };
+        assert_eq!(reason("ZO\u{cb}", &short), "Password should not contain first name");
+    }
+
+    #[test]
+    fn strength_is_the_score_and_knows_the_profile() {
+        let of = |min_strength| PasswordPolicy { min_strength, ..LENGTH_ONLY };
+        let weak = "Password is too easy to guess";
+        for (password, score) in [("password", 0), ("correct horse battery staple", 4)] {
+            for min_strength in 0..=4 {
+                let text = reason(password, &of(min_strength));
+                assert_eq!(
+                    text.is_empty(),
+                    score >= min_strength,
+                    "{password} {min_strength} {text}"
+                );
+                assert!(text.is_empty() || text.starts_with(weak), "{text}");
+            }
+        }
+        assert_eq!(reason("Acme Works", &of(2)), weak, "made of the profile");
+        let stranger = User { profile: Profile::default(), ..person() };
+        assert_eq!(check("Acme Works", &stranger, &of(2)), Ok(()));
+    }
+
+    #[test]
+    fn long_passwords_are_judged_by_their_strongest_piece() {
+        let strong = PasswordPolicy { min_strength: 4, ..DEFAULT };
+        let tail = format!("{}kqv-8thwz-31rpl", "a".repeat(28));
+        assert_eq!(reason(&tail, &strong), "");
+        for weak in ["12".repeat(50), "a".repeat(256), "password".repeat(3)] {
+            assert_eq!(reason(&weak, &DEFAULT), "Password is too common", "{weak}");
+        }
+        let keys = reason("qawsedrftgyhujikolp".repeat(3).as_str(), &strong);
+        assert!(keys.is_empty() || keys.starts_with("Password is"), "{keys}");
+    }
+
+    #[test]
+    fn the_list_of_passwords_is_the_librarys_default() {
+        let name = format!("{:?}", DictionaryPattern::default().dictionary_name);
+        assert_eq!(name, "Passwords");
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_breaks_the_policy(
+            any in "\\PC{0,40}",
+            keys in "[1-9]{28,60}|[12]{28,60}|[a-z]{20,60}|[qwasQW!@12]{28,60}|[0147369]{28,60}",
+            digits in "[aA4@8({<369!|1075$+7%2]{8,40}",
+            dates in "([0-9]{1,4}[-/. ]){3,20}",
+            repeats in "([a-zA4@]{1,6}){20}|(ab|A1|p@){10,50}",
+            profile in "([mM][aA4@]r[iI1!][aA4@][nN]{2}[eE3]|[mM]k[aA4]y|acme w[o0]rks){1,8}",
+        ) {
+            let strict = PasswordPolicy { min_strength: 4, ..DEFAULT };
+            let loose = PasswordPolicy { deny_profile: false, deny_common: false, ..strict };
+            for password in [any, keys, digits, dates, repeats, profile] {
+                let _ = check(&password, &person(), &strict);
+                let _ = check(&password, &person(), &loose);
+            }
+        }
+    }
+}
