@@ -1,0 +1,99 @@
+//! What happened to accounts, by whom.
+
+use uuid::Uuid;
+
+use super::sql::{Connection, Row, Value, values};
+use super::{Event, Store, StoreError};
+use crate::clock::Timestamp;
+
+const KIND: usize = 64;
+const ACTOR: usize = 256;
+pub(super) const AGENT: usize = 256;
+const DETAIL: usize = 512;
+
+const INSERT: &str = "INSERT INTO events (at, kind, user_id, actor, address, agent, detail) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+macro_rules! columns {
+    () => {
+        "e.at, e.kind, e.user_id, e.actor, e.address, e.agent, e.detail"
+    };
+}
+
+impl Store {
+    /// Writes an event alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn insert_event(&self, event: &Event) -> Result<(), StoreError> {
+        self.pool.execute(INSERT, &parameters(event)).await.map(drop)
+    }
+
+    /// Newest events first, of one account or all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_events(
+        &self,
+        user: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        const OF_ALL: &str =
+            concat!("SELECT ", columns!(), " FROM events e ORDER BY e.at DESC, e.id DESC LIMIT $1");
+        const OF_ONE: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM events e WHERE e.user_id = $2 ORDER BY e.at DESC, e.id DESC LIMIT $1"
+        );
+        let rows = self.pool.read(async |connection| match user {
+            None => connection.rows(OF_ALL, values![limit]).await,
+            Some(id) => connection.rows(OF_ONE, values![limit, id]).await,
+        });
+        rows.await?.iter().map(read_event).collect()
+    }
+
+    /// Removes events older than `before`.
+    pub(super) async fn delete_old_events(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.delete_in_batches(
+            "DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.at < $1 \
+             ORDER BY e.at LIMIT 1000)",
+            values![before],
+        )
+        .await
+    }
+}
+
+/// Writes an event within the transaction it tells of.
+pub(super) async fn insert(connection: &mut Connection, event: &Event) -> Result<(), StoreError> {
+    connection.execute(INSERT, &parameters(event)).await.map(drop)
+}
+
+fn parameters(event: &Event) -> [Value; 7] {
+    [
+        event.at.into(),
+        clip(&event.kind, KIND).into(),
+        event.user.into(),
+        clip(&event.actor, ACTOR).into(),
+        event.address.into(),
+        clip(&event.agent, AGENT).into(),
+        clip(&event.detail, DETAIL).into(),
+    ]
+}
+
+/// The first `characters` of a text, without NUL, which PostgreSQL cannot store.
+pub(super) fn clip(text: &str, characters: usize) -> String {
+    text.chars().filter(|character| *character != '\0').take(characters).collect()
+}
+
+fn read_event(row: &Row) -> Result<Event, StoreError> {
+    let mut cells = row.cells();
+    Ok(Event {
+        at: cells.time()?,
+        kind: cells.text()?,
+        user: cells.optional_uuid()?,
+        actor: cells.text()?,
+        address: cells.optional_address()?,
+        agent: cells.text()?,
+        detail: cells.text()?,
+    })
+}

@@ -1,0 +1,287 @@
+//! What must survive a restart. The only SQL in the project; one file per table.
+//!
+//! SQLite (one writer, several readers, WAL) and PostgreSQL stand behind one concrete [`Store`] with
+//! the same behaviour, held by one contract test suite that runs on both. Every method that changes a
+//! user, role, grant or session in a way others must notice writes its rows to `changes` in the same
+//! transaction.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+mod changes;
+mod events;
+mod expiry;
+mod failure;
+pub mod file;
+mod grants;
+mod password_kinds;
+#[cfg(test)]
+mod plans;
+mod pool;
+mod roles;
+mod schema;
+mod sessions;
+mod sql;
+mod tokens;
+mod users;
+
+use pool::Pool;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Database;
+use crate::identity::grant::Grant;
+use crate::identity::user::{Method, Profile, RoleGrant, User};
+
+/// The database. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: Pool,
+    clock: Clock,
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database did not answer, or not in time.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refused a statement.
+    #[error("the database failed")]
+    Failed(#[source] sqlx::Error),
+    /// A row that should not exist does: which rule it breaks.
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// The schema is too new for this binary, or missing.
+    #[error("{0}")]
+    Schema(String),
+    /// A stored value does not parse.
+    #[error("the database holds a value that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// A rule that a write would have broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Conflict {
+    /// The e-mail is another account's.
+    #[error("an account with this e-mail already exists")]
+    Email,
+    /// The username is another account's.
+    #[error("an account with this username already exists")]
+    Username,
+    /// A role of this name exists (two that differ only in case are one).
+    #[error("a role of this name already exists")]
+    Role,
+    /// The last active superuser cannot be deleted, demoted or deactivated.
+    #[error("the last active superuser cannot be removed")]
+    LastSuperuser,
+    /// There is a superuser already: set-up is over.
+    #[error("set-up is already done")]
+    SetUpDone,
+    /// The one-time token is unknown, used or past its end.
+    #[error("the link is no longer valid")]
+    Token,
+    /// The account does not exist (any more), or, where it signs in, is not active.
+    #[error("there is no such active account")]
+    Gone,
+}
+
+/// Whether opening may create or change the schema.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migrate {
+    /// Create it in an empty database and bring an older one up to date (`serve`, `migrate`).
+    Fully,
+    /// Create it in an empty database only (any command that writes).
+    CreateOnly,
+    /// Neither (commands that only read).
+    Never,
+}
+
+/// A session as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of the cookie's random bytes, or 32 random bytes of a bearer session.
+    pub id: [u8; 32],
+    /// Whose it is.
+    pub user: Uuid,
+    /// How it was signed in.
+    pub method: Method,
+    /// Cookie or bearer.
+    pub kind: SessionKind,
+    /// Sign-in.
+    pub created_at: Timestamp,
+    /// Last use written.
+    pub last_seen: Timestamp,
+    /// Idle limit; `None` for a bearer session.
+    pub idle: Option<Duration>,
+    /// Absolute end.
+    pub expires_at: Timestamp,
+    /// Address of the sign-in.
+    pub address: Option<IpAddr>,
+    /// `User-Agent` of the sign-in, at most 256 characters.
+    pub agent: String,
+}
+
+/// What carries a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionKind {
+    /// A cookie.
+    Cookie,
+    /// An access token.
+    Bearer,
+}
+
+/// A session with everything a request needs to know about its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedSession {
+    /// The session.
+    pub session: SessionRow,
+    /// Its owner.
+    pub user: User,
+    /// The roles granted to its owner, past ones too.
+    pub grants: Vec<RoleGrant>,
+}
+
+/// A role of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRow {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it grants.
+    pub grants: Vec<Grant>,
+}
+
+/// One row of `changes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Sequence number (not commit order on PostgreSQL).
+    pub id: i64,
+    /// What changed.
+    pub subject: Changed,
+}
+
+/// What a change touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// A person: flags, names, grants, all of their sessions.
+    User(Uuid),
+    /// One session.
+    Session([u8; 32]),
+    /// A role of the database: made, changed or deleted.
+    Role(String),
+}
+
+/// What one good read of the change log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesRead {
+    /// Rows of the window, oldest first.
+    pub rows: Vec<Change>,
+}
+
+/// A one-time token's kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenKind {
+    /// Sets up the first administrator.
+    SetUp,
+}
+
+/// An event (`accounts-http` section 8.8): what happened to an account, by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What: `sign-in`, `sign-in-failed`, `sign-out`, `set-up`, `user-created`, `grant`, ….
+    pub kind: String,
+    /// The account it is about, if there is one.
+    pub user: Option<Uuid>,
+    /// Who did it: an e-mail, `cli`, or empty.
+    pub actor: String,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// `User-Agent`, at most 256 characters.
+    pub agent: String,
+    /// One line more: a role, a reason. Never a secret.
+    pub detail: String,
+}
+
+/// A new account.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// As entered, normalised.
+    pub email: String,
+    /// Folded.
+    pub email_folded: String,
+    /// Username.
+    pub username: Option<String>,
+    /// Hash.
+    pub password_hash: Option<String>,
+    /// Profile.
+    pub profile: Profile,
+    /// May sign in.
+    pub is_active: bool,
+    /// Superuser.
+    pub is_superuser: bool,
+    /// Verified.
+    pub is_verified: bool,
+    /// Roles granted at once.
+    pub roles: Vec<String>,
+}
+
+/// A change to one flag of an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flag {
+    /// `is_active`; switching it off ends every session.
+    Active(bool),
+    /// `is_verified` becomes true.
+    Verified,
+}
+
+/// What a sign-in writes in one transaction.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The new session.
+    pub session: SessionRow,
+    /// A session this browser had before, ended by the sign-in.
+    pub replaces: Option<[u8; 32]>,
+    /// The event.
+    pub event: Event,
+}
+
+/// Which sessions to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EndSessions {
+    /// One.
+    One([u8; 32]),
+    /// All of a person.
+    OfUser(Uuid),
+    /// Every one.
+    All,
+}
+
+impl Store {
+    /// Opens the database. Connecting is bounded by `acquire_timeout`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Schema`] when the schema is missing under [`Migrate::Never`], or
+    /// its `oldest_compatible` is beyond this binary.
+    pub async fn open(
+        database: &Database,
+        migrate: Migrate,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let pool = Pool::open(database, migrate).await?;
+        let opened = schema::ensure(&pool, migrate).await;
+        if opened.is_err() {
+            pool.close().await;
+        }
+        opened.map(|()| Self { pool, clock })
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

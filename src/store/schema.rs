@@ -1,0 +1,126 @@
+//! The schema: which version a database is at, and bringing it up to date.
+//!
+//! The table `schema` holds `version` and `oldest_compatible`: the oldest binary, by the version it
+//! knows, that may still work on it. A migration that old binaries cannot live with raises both.
+
+use std::time::Duration;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::pool::{Pool, within};
+use super::sql::{Both, Connection};
+use super::{Migrate, StoreError};
+
+/// The schema this binary knows.
+const VERSION: i64 = 1;
+
+/// Over bringing the schema up to date; PostgreSQL's own limits are lifted meanwhile.
+const MIGRATION_DEADLINE: Duration = Duration::from_mins(10);
+
+const SQLITE: [(i64, &str, &str); 1] =
+    [(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))];
+const POSTGRES: [(i64, &str, &str); 1] =
+    [(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql"))];
+
+enum State {
+    Missing { is_empty: bool },
+    Present { version: i64, oldest_compatible: i64 },
+}
+
+/// Checks the schema, and makes or changes it as far as `migrate` goes.
+pub(super) async fn ensure(pool: &Pool, migrate: Migrate) -> Result<(), StoreError> {
+    let state = pool.read(async |connection| find_state(connection).await).await?;
+    let must_change = match (state, migrate) {
+        (State::Present { version, oldest_compatible }, _) if oldest_compatible > VERSION => {
+            return Err(StoreError::Schema(format!(
+                "the database is at schema {version} and needs a portcullis that knows schema \
+                 {oldest_compatible} or later; this one knows schema {VERSION}: install a newer one"
+            )));
+        }
+        (State::Present { version, .. }, Migrate::Fully) => version < VERSION,
+        (State::Present { version, .. }, Migrate::CreateOnly | Migrate::Never) => {
+            if version < VERSION {
+                return Err(StoreError::Schema(format!(
+                    "the database is at schema {version}, older than this portcullis's {VERSION}: \
+                     run `portcullis migrate`"
+                )));
+            }
+            false
+        }
+        (State::Missing { .. }, Migrate::Fully)
+        | (State::Missing { is_empty: true }, Migrate::CreateOnly) => true,
+        (State::Missing { is_empty: false }, Migrate::CreateOnly)
+        | (State::Missing { .. }, Migrate::Never) => return Err(missing()),
+    };
+    if must_change {
+        within(MIGRATION_DEADLINE, change(pool)).await?;
+    }
+    Ok(())
+}
+
+/// The error of a database without our schema.
+pub(super) fn missing() -> StoreError {
+    StoreError::Schema(
+        "the database has no portcullis schema yet: run `portcullis migrate`".to_owned(),
+    )
+}
+
+async fn find_state(connection: &mut Connection) -> Result<State, StoreError> {
+    const TABLES: Both = Both {
+        sqlite: "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'schema'), \
+             EXISTS (SELECT 1 FROM sqlite_master \
+             WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' \
+             AND name <> '_sqlx_migrations')",
+        postgres: "SELECT to_regclass('schema') IS NOT NULL, \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_tables \
+             WHERE schemaname = current_schema() AND tablename <> '_sqlx_migrations')",
+    };
+    if let Some(row) = connection.row(TABLES, &[]).await? {
+        let mut cells = row.cells();
+        let (is_present, has_tables) = (cells.bool()?, cells.bool()?);
+        if !is_present {
+            return Ok(State::Missing { is_empty: !has_tables });
+        }
+    }
+    let row = connection
+        .row("SELECT known.version, known.oldest_compatible FROM schema known", &[])
+        .await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("the table schema is empty".to_owned()))?;
+    let mut cells = row.cells();
+    Ok(State::Present { version: cells.int()?, oldest_compatible: cells.int()? })
+}
+
+async fn change(pool: &Pool) -> Result<(), StoreError> {
+    const LIFT_LIMITS: Both = Both {
+        sqlite: "",
+        postgres: "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
+    };
+    // Never given back: on PostgreSQL its limits are lifted.
+    let mut connection = pool.lend_writer().await?;
+    connection.run(LIFT_LIMITS).await?;
+    connection.migrate(&migrator(&SQLITE), &migrator(&POSTGRES)).await
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = migrations.iter().map(|&(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_databases_have_the_same_migrations_up_to_the_known_version() {
+        let names = |list: &[(i64, &'static str, &str)]| {
+            list.iter().map(|(version, name, _)| (*version, *name)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&SQLITE), names(&POSTGRES));
+        assert_eq!(SQLITE.last().map(|(version, ..)| *version), Some(VERSION));
+    }
+}

@@ -1,0 +1,345 @@
+//! Accounts.
+
+use uuid::Uuid;
+
+use super::sql::{Both, Cells, Connection, Row, Value, values};
+use super::{
+    Changed, Conflict, EndSessions, Event, Flag, NewUser, Store, StoreError, TokenKind, changes,
+    events, grants, password_kinds, sessions, tokens,
+};
+use crate::clock::Timestamp;
+use crate::identity::user::{Profile, RoleGrant, User};
+
+/// The columns that [`read_user`] takes, of a table called `u`.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.email, u.email_folded, u.username, u.password_hash, u.first_name, u.last_name, \
+         u.organization, u.department, u.phone, u.is_active, u.is_superuser, u.is_verified, \
+         u.created_at, u.last_login_at, u.last_address, u.login_count, u.failed_login_count"
+    };
+}
+pub(super) use user_columns;
+
+const BY_ID: &str = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1");
+
+/// Taken first by every transaction that makes or removes an active superuser, so that each sees
+/// what the one before it did. The number is arbitrary. SQLite has one writer anyway.
+const HOLD_SUPERUSERS: Both =
+    Both { sqlite: "", postgres: "SELECT pg_advisory_xact_lock(7305791282437012339)" };
+
+impl Store {
+    /// Adds an account (and its grants, and the kind of its hash).
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Email`] and [`Conflict::Username`].
+    pub async fn insert_user(
+        &self,
+        id: Uuid,
+        user: &NewUser,
+        event: &Event,
+    ) -> Result<User, StoreError> {
+        let now = self.clock.now();
+        let written = self.pool.write(async |connection| {
+            if user.is_superuser {
+                connection.run(HOLD_SUPERUSERS).await?;
+            }
+            insert(connection, id, user, now).await?;
+            events::insert(connection, event).await?;
+            find(connection, id).await
+        });
+        written.await
+    }
+
+    /// Adds the first administrator if there is no active superuser, spending the set-up token, in one
+    /// transaction; voids every other set-up token.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::SetUpDone`], [`Conflict::Token`], and those of
+    /// [`Store::insert_user`].
+    pub async fn insert_first_administrator(
+        &self,
+        id: Uuid,
+        user: &NewUser,
+        token_digest: &[u8; 32],
+        event: &Event,
+    ) -> Result<User, StoreError> {
+        let now = self.clock.now();
+        let written = self.pool.write(async |connection| {
+            connection.run(HOLD_SUPERUSERS).await?;
+            if has_superuser_but(connection, Uuid::nil()).await? {
+                return Err(StoreError::Conflict(Conflict::SetUpDone));
+            }
+            if !tokens::delete_live(connection, TokenKind::SetUp, token_digest, now).await? {
+                return Err(StoreError::Conflict(Conflict::Token));
+            }
+            insert(connection, id, user, now).await?;
+            tokens::delete_all(connection, TokenKind::SetUp).await?;
+            events::insert(connection, event).await?;
+            find(connection, id).await
+        });
+        written.await
+    }
+
+    /// By id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
+        self.find_user_where(BY_ID, values![id]).await
+    }
+
+    /// By folded e-mail.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_user_by_email(&self, email_folded: &str) -> Result<Option<User>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", user_columns!(), " FROM users u WHERE u.email_folded = $1");
+        if email_folded.contains('\0') {
+            return Ok(None); // PostgreSQL would refuse the statement.
+        }
+        self.find_user_where(SQL, values![email_folded]).await
+    }
+
+    /// By username, without regard to case.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_user_by_username(&self, username: &str) -> Result<Option<User>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", user_columns!(), " FROM users u WHERE u.username_folded = $1");
+        if username.contains('\0') {
+            return Ok(None); // PostgreSQL would refuse the statement.
+        }
+        self.find_user_where(SQL, values![fold_username(username)]).await
+    }
+
+    async fn find_user_where(
+        &self,
+        sql: &'static str,
+        values: &[Value],
+    ) -> Result<Option<User>, StoreError> {
+        let row = self.pool.read(async |connection| connection.row(sql, values).await);
+        row.await?.map(|row| read_user(&mut row.cells())).transpose()
+    }
+
+    /// Page of users in the order of their folded e-mail, after the given one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_users(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<User>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM users u WHERE u.email_folded > $1 ORDER BY u.email_folded LIMIT $2"
+        );
+        let rows = self.pool.read(async |connection| {
+            connection.rows(SQL, values![after.unwrap_or_default(), limit]).await
+        });
+        rows.await?.iter().map(|row: &Row| read_user(&mut row.cells())).collect()
+    }
+
+    /// Whether any active superuser exists.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_superuser(&self) -> Result<bool, StoreError> {
+        let found =
+            self.pool.read(async |connection| has_superuser_but(connection, Uuid::nil()).await);
+        found.await
+    }
+
+    /// Changes a flag. Switching off the last active superuser is a conflict; an account that has
+    /// the flag so already is left alone, without an event.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no such account.
+    pub async fn update_user_flag(
+        &self,
+        id: Uuid,
+        flag: Flag,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let (sql, value) = match flag {
+            Flag::Active(value) => {
+                ("UPDATE users SET is_active = $2 WHERE id = $1 AND is_active <> $2", value)
+            }
+            Flag::Verified => {
+                ("UPDATE users SET is_verified = $2 WHERE id = $1 AND is_verified <> $2", true)
+            }
+        };
+        let written = self.pool.write(async |connection| {
+            connection.run(HOLD_SUPERUSERS).await?;
+            let before = find(connection, id).await?;
+            if flag == Flag::Active(false) {
+                keep_a_superuser(connection, &before).await?;
+            }
+            if connection.execute(sql, values![id, value]).await? == 0 {
+                return Ok(());
+            }
+            if flag == Flag::Active(false) {
+                sessions::delete(connection, EndSessions::OfUser(id)).await?;
+            }
+            changes::insert(connection, &Changed::User(id)).await?;
+            events::insert(connection, event).await
+        });
+        written.await
+    }
+
+    /// Sets a new password hash: ends all sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Gone`] when there is no such account.
+    pub async fn update_user_password(
+        &self,
+        id: Uuid,
+        hash: &str,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let written = self.pool.write(async |connection| {
+            let kind = password_kinds::insert(connection, hash).await?;
+            let sql = "UPDATE users SET password_hash = $2, password_kind = $3 WHERE id = $1";
+            if connection.execute(sql, values![id, hash, kind]).await? == 0 {
+                return Err(StoreError::Conflict(Conflict::Gone));
+            }
+            sessions::delete(connection, EndSessions::OfUser(id)).await?;
+            changes::insert(connection, &Changed::User(id)).await?;
+            events::insert(connection, event).await
+        });
+        written.await
+    }
+
+    /// Replaces an outdated hash after a sign-in, if it is still the one verified. No change row.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_user_hash(&self, id: Uuid, from: &str, to: &str) -> Result<(), StoreError> {
+        let written = self.pool.write(async |connection| {
+            let kind = password_kinds::insert(connection, to).await?;
+            let sql = "UPDATE users SET password_hash = $3, password_kind = $4 \
+                 WHERE id = $1 AND password_hash = $2";
+            connection.execute(sql, values![id, from, to, kind]).await.map(drop)
+        });
+        written.await
+    }
+
+    /// Deletes an account with its grants, sessions and tokens.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no such account.
+    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<(), StoreError> {
+        let deleted = self.pool.write(async |connection| {
+            connection.run(HOLD_SUPERUSERS).await?;
+            let before = find(connection, id).await?;
+            keep_a_superuser(connection, &before).await?;
+            // Grants, sessions and tokens refer to it and go along.
+            connection.execute("DELETE FROM users WHERE id = $1", values![id]).await?;
+            changes::insert(connection, &Changed::User(id)).await?;
+            events::insert(connection, event).await
+        });
+        deleted.await
+    }
+
+    /// Counts a failed sign-in. No change row.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_user_failed(&self, id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET failed_login_count = failed_login_count + 1 WHERE id = $1";
+        self.pool.execute(sql, values![id]).await.map(drop)
+    }
+}
+
+async fn insert(
+    connection: &mut Connection,
+    id: Uuid,
+    user: &NewUser,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO users (id, email, email_folded, username, username_folded, \
+         password_hash, password_kind, first_name, last_name, organization, department, phone, \
+         is_active, is_superuser, is_verified, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let kind = match &user.password_hash {
+        Some(hash) => password_kinds::insert(connection, hash).await?,
+        None => None,
+    };
+    let profile = &user.profile;
+    let values: [Value; 16] = [
+        id.into(),
+        user.email.as_str().into(),
+        user.email_folded.as_str().into(),
+        (&user.username).into(),
+        user.username.as_deref().map(fold_username).into(),
+        (&user.password_hash).into(),
+        kind.into(),
+        (&profile.first_name).into(),
+        (&profile.last_name).into(),
+        (&profile.organization).into(),
+        (&profile.department).into(),
+        (&profile.phone).into(),
+        user.is_active.into(),
+        user.is_superuser.into(),
+        user.is_verified.into(),
+        now.into(),
+    ];
+    connection.execute(sql, &values).await?;
+    for role in &user.roles {
+        grants::insert(connection, id, &RoleGrant { role: role.clone(), until: None }).await?;
+    }
+    changes::insert(connection, &Changed::User(id)).await
+}
+
+/// The account within a transaction; [`Conflict::Gone`] when there is none.
+async fn find(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
+    let row = connection.row(BY_ID, values![id]).await?;
+    row.map_or(Err(StoreError::Conflict(Conflict::Gone)), |row| read_user(&mut row.cells()))
+}
+
+/// Refuses to go on when the account is the only active superuser.
+async fn keep_a_superuser(connection: &mut Connection, user: &User) -> Result<(), StoreError> {
+    if user.is_superuser && user.is_active && !has_superuser_but(connection, user.id).await? {
+        return Err(StoreError::Conflict(Conflict::LastSuperuser));
+    }
+    Ok(())
+}
+
+async fn has_superuser_but(connection: &mut Connection, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT u.created_at FROM users u \
+         WHERE u.is_superuser AND u.is_active AND u.id <> $1 LIMIT 1";
+    Ok(connection.row(sql, values![id]).await?.is_some())
+}
+
+/// Usernames are ASCII, so this is the whole of "without regard to case".
+fn fold_username(username: &str) -> String {
+    username.to_ascii_lowercase()
+}
+
+pub(super) fn read_user(cells: &mut Cells<'_>) -> Result<User, StoreError> {
+    Ok(User {
+        id: cells.uuid()?,
+        email: cells.text()?,
+        email_folded: cells.text()?,
+        username: cells.optional_text()?,
+        password_hash: cells.optional_text()?,
+        profile: Profile {
+            first_name: cells.optional_text()?,
+            last_name: cells.optional_text()?,
+            organization: cells.optional_text()?,
+            department: cells.optional_text()?,
+            phone: cells.optional_text()?,
+        },
+        is_active: cells.bool()?,
+        is_superuser: cells.bool()?,
+        is_verified: cells.bool()?,
+        created_at: cells.time()?,
+        last_login_at: cells.optional_time()?,
+        last_address: cells.optional_address()?,
+        login_count: cells.int()?,
+        failed_login_count: cells.int()?,
+    })
+}
