@@ -1,0 +1,398 @@
+//! Remembering an identity between requests: issue, load, refresh, revoke, follow the change log.
+//!
+//! The store is the truth; a cache stands in front of it, believed only while *freshness*, the start
+//! of the last good read of the change log, is younger than `sessions.max_staleness`. Whether a caller
+//! may do something is not decided here.
+
+mod cache;
+mod cookie;
+mod follow;
+mod identity;
+mod issue;
+mod seen;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+
+use crate::clock::{Clock, Entropy, Tick, Timestamp};
+use crate::config;
+use crate::identity::access::{Interner, RoleBook};
+use crate::identity::bearer::{AccessToken, Bearer};
+use crate::identity::grant::Grant;
+use crate::identity::keys::{KeyRing, sha256};
+use crate::store::{Changed, SessionKind, Store, StoreError};
+use crate::telemetry::log::Causes;
+use crate::telemetry::metrics::Metrics;
+
+use cache::{Id, SessionCache};
+use identity::Book;
+
+pub use follow::FollowError;
+pub use identity::{HeaderSet, Identity};
+pub use issue::{OpenError, OpenedBearer, OpenedCookie, Opening};
+pub use watch::Watch;
+
+/// The caller of a request.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody known.
+    Anonymous,
+    /// Somebody, by which credential.
+    Known(Arc<Identity>, Carrier),
+}
+
+impl Caller {
+    /// The identity, if somebody is known.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match self {
+            Self::Anonymous => None,
+            Self::Known(identity, _) => Some(identity),
+        }
+    }
+}
+
+/// What carried a valid credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// The session cookie: cross-site checks apply.
+    Cookie,
+    /// A bearer token: they do not.
+    Bearer,
+}
+
+/// The credentials of ours that a request carried, taken out of it.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// Our session cookie's value.
+    pub cookie: CookieCredential,
+    /// Our bearer token, if `Authorization` held one.
+    pub bearer: Option<String>,
+}
+
+/// What stood under the session cookie's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CookieCredential {
+    /// Nothing.
+    #[default]
+    None,
+    /// One value.
+    One(Vec<u8>),
+    /// Two or more: all ignored, and cleared.
+    Several,
+}
+
+impl Credentials {
+    /// Whether the request carried no credential of ours at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bearer.is_none() && self.cookie == CookieCredential::None
+    }
+}
+
+/// Why a caller could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum RecogniseError {
+    /// Bearer and cookie are valid and name different people: 400.
+    #[error("the bearer token and the cookie name different people")]
+    Contradiction,
+    /// The store cannot say, and what is cached is too old: 503.
+    #[error("the session cannot be looked up")]
+    Unavailable,
+}
+
+/// What may change while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Generation of the configuration; never used twice.
+    pub configuration: u64,
+    /// `sessions`.
+    pub sessions: config::Sessions,
+    /// `tokens`.
+    pub tokens: config::Tokens,
+    /// Roles of the file with what they grant.
+    pub roles: BTreeMap<String, Vec<Grant>>,
+    /// Permissions that rules name.
+    pub named: Vec<Grant>,
+    /// Number of identity profiles.
+    pub profiles: usize,
+}
+
+/// What sessions are made of.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// Derived keys.
+    pub keys: KeyRing,
+    /// Access tokens.
+    pub bearer: Bearer,
+    /// Numbers for roles and permissions.
+    pub interner: Interner,
+    /// The clock.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The control runtime.
+    pub control: Handle,
+}
+
+/// The sessions. Cloning shares them.
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    keys: KeyRing,
+    bearer: Bearer,
+    interner: Interner,
+    clock: Clock,
+    entropy: Entropy,
+    metrics: Arc<Metrics>,
+    cache: Arc<SessionCache>,
+    tokens: Cache<Id, AccessToken>,
+    settings: ArcSwap<Settings>,
+    database_roles: ArcSwap<BTreeMap<String, Vec<Grant>>>,
+    book: ArcSwap<Book>,
+    generation: AtomicU64,
+    /// Held while a book is put together, so that the newest parts win.
+    binding: std::sync::Mutex<()>,
+    /// Nanoseconds of the monotonic clock: the start of the last good read of the change log.
+    freshness: AtomicU64,
+    watches: watch::SharedWatches,
+    seen: seen::SeenWriter,
+}
+
+impl Sessions {
+    /// Puts the sessions together; nothing is read yet.
+    #[must_use]
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        let capacity = settings.sessions.cache_entries;
+        let cache = SessionCache::new(capacity, parts.store.clone(), parts.control.clone());
+        let seen = seen::SeenWriter::start(parts.store.clone(), &parts.control);
+        let inner = Inner {
+            store: parts.store,
+            keys: parts.keys,
+            bearer: parts.bearer,
+            interner: parts.interner,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            metrics: parts.metrics,
+            cache: Arc::new(cache),
+            tokens: Cache::new(capacity),
+            settings: ArcSwap::from_pointee(settings),
+            database_roles: ArcSwap::default(),
+            book: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            binding: std::sync::Mutex::default(),
+            freshness: AtomicU64::new(0),
+            watches: Arc::default(),
+            seen,
+        };
+        inner.bind();
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads roles and change log for the first time, then follows the log on the current runtime for
+    /// as long as the returned task lives.
+    ///
+    /// # Errors
+    /// [`FollowError`] when the first read fails.
+    pub async fn follow(&self) -> Result<tokio::task::JoinHandle<()>, FollowError> {
+        let mut reader = follow::Reader::default();
+        reader.read(&self.inner).await?;
+        Ok(tokio::spawn(follow::follow(Arc::clone(&self.inner), reader)))
+    }
+
+    /// Puts changed settings in force; open streams are looked at again.
+    pub fn configure(&self, settings: Settings) {
+        self.inner.settings.store(Arc::new(settings));
+        self.inner.bind();
+        self.inner.watches.wake_all();
+    }
+
+    /// Has the leave of every open stream looked at again.
+    pub fn look_again(&self) {
+        self.inner.watches.wake_all();
+    }
+
+    /// How old the last good read of the change log is.
+    #[must_use]
+    pub fn staleness(&self) -> std::time::Duration {
+        self.inner.clock.tick().since(self.inner.fresh_at())
+    }
+
+    /// Whether cached sessions may be used now.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.staleness() <= self.inner.settings.load().sessions.max_staleness
+    }
+
+    /// Sessions cached.
+    #[must_use]
+    pub fn cached(&self) -> u64 {
+        self.inner.cache.len()
+    }
+
+    /// Finds out who the caller is. May run on a worker: a cache hit does not wait, a miss is loaded
+    /// on the control runtime.
+    ///
+    /// # Errors
+    /// [`RecogniseError`]; never "anonymous" for want of the store.
+    pub async fn recognise(
+        &self,
+        credentials: &Credentials,
+        now: Timestamp,
+    ) -> Result<Caller, RecogniseError> {
+        let inner = &self.inner;
+        let by_bearer = match &credentials.bearer {
+            None => None,
+            Some(token) => match inner.token(token, now) {
+                None => None,
+                Some(token) => inner
+                    .find(token.session, SessionKind::Bearer, now)
+                    .await?
+                    .filter(|identity| identity.user.id == token.user),
+            },
+        };
+        let by_cookie = match &credentials.cookie {
+            CookieCredential::None | CookieCredential::Several => None,
+            CookieCredential::One(value) => match cookie::decode(value, &inner.keys) {
+                None => None,
+                Some(id) => inner.find(id, SessionKind::Cookie, now).await?,
+            },
+        };
+        match (by_bearer, by_cookie) {
+            (Some(a), Some(b)) if a.user.id != b.user.id => Err(RecogniseError::Contradiction),
+            (Some(identity), _) => Ok(Caller::Known(identity, Carrier::Bearer)),
+            (None, Some(identity)) => Ok(Caller::Known(identity, Carrier::Cookie)),
+            (None, None) => Ok(Caller::Anonymous),
+        }
+    }
+
+    /// The session as it stands now, for an open stream that goes on under it. `None`: it has ended.
+    ///
+    /// # Errors
+    /// [`RecogniseError::Unavailable`].
+    pub async fn renew(
+        &self,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Identity>>, RecogniseError> {
+        self.inner.find(identity.session.id, identity.session.kind, now).await
+    }
+
+    /// Watches a session for an open stream.
+    #[must_use]
+    pub fn watch(&self, identity: &Identity) -> Watch {
+        self.inner.watches.watch(identity.session.id, identity.user.id)
+    }
+
+    /// Watches roles and configuration for an open stream of nobody known.
+    #[must_use]
+    pub fn watch_nobody(&self) -> Watch {
+        self.inner.watches.watch_nobody()
+    }
+
+    /// Notes that a session was used; writes `last_seen` later if it is due. Never waits.
+    pub fn touch(&self, identity: &Arc<Identity>, now: Timestamp) {
+        self.inner.seen.touch(identity, now);
+    }
+
+    /// Applies here at once what was just written to the store; the change log brings it elsewhere.
+    pub fn apply(&self, changed: &Changed) {
+        self.inner.cache.apply(changed);
+        self.inner.watches.wake(changed);
+    }
+}
+
+impl Inner {
+    fn fresh_at(&self) -> Tick {
+        Tick::from_nanos(self.freshness.load(Ordering::Acquire))
+    }
+
+    /// Puts roles and configuration together into a new state.
+    fn bind(&self) {
+        let _binding = self.binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settings = self.settings.load();
+        let database = self.database_roles.load();
+        let roles = RoleBook::new(&self.interner, &settings.roles, &database, &settings.named);
+        self.book.store(Arc::new(Book {
+            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
+            configuration: settings.configuration,
+            roles,
+            profiles: settings.profiles,
+        }));
+    }
+
+    async fn load_roles(&self) -> Result<(), StoreError> {
+        let rows = self.store.list_roles().await?;
+        let roles = rows.into_iter().map(|row| (row.name, row.grants)).collect();
+        self.database_roles.store(Arc::new(roles));
+        self.bind();
+        Ok(())
+    }
+
+    /// A valid access token's content. Verified tokens are remembered by digest.
+    fn token(&self, token: &str, now: Timestamp) -> Option<AccessToken> {
+        let digest = sha256(token.as_bytes());
+        if let Some(known) = self.tokens.get(&digest) {
+            return (known.expires_at > now).then_some(known);
+        }
+        let verified = self.bearer.verify(token, now).ok()?;
+        self.tokens.insert(digest, verified.clone());
+        Some(verified)
+    }
+
+    /// A live session of the given kind, from the cache while that may be believed.
+    async fn find(
+        &self,
+        id: Id,
+        kind: SessionKind,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Identity>>, RecogniseError> {
+        let book = self.book.load_full();
+        let staleness = self.clock.tick().since(self.fresh_at());
+        if staleness <= self.settings.load().sessions.max_staleness
+            && let Some(entry) = self.cache.get(&id)
+        {
+            let identity = entry.identity(&book, now);
+            if identity.session.expires_at <= now {
+                return Ok(None);
+            }
+            // Another node may have seen a session that looks idle here, and a grant past its end
+            // takes the rendered headers with it: both are loaded anew.
+            if identity.nearest_end() > now {
+                self.metrics.counters.session_hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(Some(identity).filter(|identity| is_usable(identity, kind)));
+            }
+        }
+        self.metrics.counters.session_loads.fetch_add(1, Ordering::Relaxed);
+        match self.cache.load(id, Arc::clone(&book), now).await {
+            Ok(None) => Ok(None),
+            Ok(Some(entry)) => {
+                let identity = entry.identity(&book, now);
+                let is_live = identity.nearest_end() > now;
+                Ok(Some(identity).filter(|identity| is_live && is_usable(identity, kind)))
+            }
+            Err(error) => {
+                self.metrics.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(error = %Causes(&error), "a session could not be loaded");
+                Err(RecogniseError::Unavailable)
+            }
+        }
+    }
+}
+
+fn is_usable(identity: &Identity, kind: SessionKind) -> bool {
+    identity.session.kind == kind && identity.user.is_active
+}
