@@ -1,0 +1,67 @@
+//! What people do with accounts, once, for pages, JSON and command line alike.
+//!
+//! [`People`] is what an operator does (make, change, delete accounts; set up the first
+//! administrator); it needs no running gateway. [`Accounts`] adds what happens between a browser and
+//! the gateway: signing in and out. Kept out: how a request is read and an answer is written, and
+//! all SQL.
+
+mod draft;
+mod people;
+mod sign_in;
+pub mod visit;
+
+use std::sync::Arc;
+
+pub use draft::{Actor, Draft, Mistake};
+pub use people::{People, SetUpLink, read_id};
+pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
+
+use uuid::Uuid;
+
+use crate::identity::user::User;
+use crate::limit::SignInLimits;
+use crate::session::Sessions;
+use crate::store::StoreError;
+use crate::telemetry::metrics::Metrics;
+
+/// Everything people do with accounts. Cloning shares it.
+#[derive(Clone)]
+pub struct Accounts {
+    people: People,
+    limits: Arc<SignInLimits>,
+    sessions: Sessions,
+    metrics: Arc<Metrics>,
+}
+
+impl Accounts {
+    /// Puts together what signing in needs.
+    #[must_use]
+    pub const fn new(
+        people: People,
+        limits: Arc<SignInLimits>,
+        sessions: Sessions,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { people, limits, sessions, metrics }
+    }
+
+    /// What an operator does with accounts.
+    #[must_use]
+    pub const fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// A user by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
+        self.people.store().find_user(id).await
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+}

@@ -1,0 +1,229 @@
+//! The JSON bodies of the endpoints, as `FastAPI` Users writes them.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::accounts::visit::Answer;
+use crate::identity::user::User;
+use crate::session::Identity;
+use crate::store::SessionRow;
+use crate::web::failure::Failure;
+
+/// A user (`accounts-http` section 2). Never a hash.
+#[derive(Serialize)]
+pub(super) struct UserBody<'a> {
+    id: Uuid,
+    email: &'a str,
+    is_active: bool,
+    is_superuser: bool,
+    is_verified: bool,
+    first_name: Option<&'a str>,
+    last_name: Option<&'a str>,
+    organization: Option<&'a str>,
+    department: Option<&'a str>,
+    phone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+}
+
+/// The caller's own user: with roles and permissions.
+#[derive(Serialize)]
+pub(super) struct MeBody<'a> {
+    #[serde(flatten)]
+    user: UserBody<'a>,
+    roles: &'a [String],
+    permissions: &'a [String],
+}
+
+/// What `GET session` says of somebody signed in.
+#[derive(Serialize)]
+pub(super) struct SessionBody<'a> {
+    authenticated: bool,
+    user: MeBody<'a>,
+    method: &'static str,
+    signed_in_at: String,
+    expires_at: String,
+}
+
+impl<'a> UserBody<'a> {
+    pub(super) fn of(user: &'a User) -> Self {
+        let profile = &user.profile;
+        Self {
+            id: user.id,
+            email: &user.email,
+            is_active: user.is_active,
+            is_superuser: user.is_superuser,
+            is_verified: user.is_verified,
+            first_name: profile.first_name.as_deref(),
+            last_name: profile.last_name.as_deref(),
+            organization: profile.organization.as_deref(),
+            department: profile.department.as_deref(),
+            phone: profile.phone.as_deref(),
+            username: user.username.as_deref(),
+        }
+    }
+}
+
+impl<'a> MeBody<'a> {
+    pub(super) fn of(identity: &'a Identity) -> Self {
+        let roles = &identity.subject.access.role_names;
+        Self::new(&identity.user, roles, &identity.expanded_permissions)
+    }
+
+    fn new(user: &'a User, roles: &'a [String], permissions: &'a [String]) -> Self {
+        Self { user: UserBody::of(user), roles, permissions }
+    }
+}
+
+impl<'a> SessionBody<'a> {
+    pub(super) fn of(identity: &'a Identity) -> Self {
+        Self::new(MeBody::of(identity), &identity.session)
+    }
+
+    fn new(user: MeBody<'a>, session: &SessionRow) -> Self {
+        Self {
+            authenticated: true,
+            user,
+            method: session.method.as_str(),
+            signed_in_at: session.created_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+        }
+    }
+}
+
+/// An answer with a JSON body. A body that cannot be written is an unplanned failure.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failure> {
+    let mut answer = Answer::new(Full::new(Bytes::from(serde_json::to_vec(body)?)));
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(answer)
+}
+
+/// One complaint about a body, in the shape of `FastAPI`'s 422.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Complaint {
+    /// A field is missing or empty.
+    Missing(&'static str),
+    /// A field does not match a pattern: field, pattern, what was sent.
+    Pattern(&'static str, &'static str, String),
+}
+
+impl Complaint {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Missing(field) => json!({
+                "type": "missing", "loc": ["body", field], "msg": "Field required", "input": null,
+            }),
+            Self::Pattern(field, pattern, input) => json!({
+                "type": "string_pattern_mismatch", "loc": ["body", field],
+                "msg": format!("String should match pattern '{pattern}'"),
+                "input": input, "ctx": {"pattern": pattern},
+            }),
+        }
+    }
+}
+
+/// 422 with everything that is wrong with a body.
+pub(super) fn unprocessable(complaints: &[Complaint]) -> Failure {
+    let list: Vec<_> = complaints.iter().map(Complaint::to_json).collect();
+    Failure::new(StatusCode::UNPROCESSABLE_ENTITY).detail(list)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::identity::user::{Method, Profile};
+    use crate::store::SessionKind;
+
+    fn user() -> User {
+        User {
+            id: Uuid::from_u128(1),
+            email: "Ann@example.com".into(),
+            email_folded: "ann@example.com".into(),
+            username: None,
+            password_hash: Some("$argon2id$secret".into()),
+            profile: Profile { first_name: Some("Ann".into()), ..Profile::default() },
+            is_active: true,
+            is_superuser: false,
+            is_verified: true,
+            created_at: Timestamp::from_seconds(0),
+            last_login_at: None,
+            last_address: None,
+            login_count: 3,
+            failed_login_count: 0,
+        }
+    }
+
+    fn session() -> SessionRow {
+        SessionRow {
+            id: [7; 32],
+            user: Uuid::from_u128(1),
+            method: Method::Password,
+            kind: SessionKind::Cookie,
+            created_at: Timestamp::from_seconds(1_700_000_000),
+            last_seen: Timestamp::from_seconds(1_700_000_000),
+            idle: None,
+            expires_at: Timestamp::from_seconds(1_700_003_600),
+            address: None,
+            agent: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_user_is_written_as_fastapi_users_writes_it_and_without_the_hash() {
+        let mut user = user();
+        let text = serde_json::to_string(&UserBody::of(&user)).unwrap();
+        assert_eq!(
+            text,
+            "{\"id\":\"00000000-0000-0000-0000-000000000001\",\"email\":\"Ann@example.com\",\
+             \"is_active\":true,\"is_superuser\":false,\"is_verified\":true,\"first_name\":\"Ann\",\
+             \"last_name\":null,\"organization\":null,\"department\":null,\"phone\":null}"
+        );
+        user.username = Some("ann".into());
+        let text = serde_json::to_string(&UserBody::of(&user)).unwrap();
+        assert!(text.ends_with("\"username\":\"ann\"}"));
+    }
+
+    #[test]
+    fn a_session_says_who_and_until_when_in_utc() {
+        let (user, roles) = (user(), ["staff".to_owned()]);
+        let permissions = ["dashboard:read".to_owned()];
+        let me = MeBody::new(&user, &roles, &permissions);
+        let value = serde_json::to_value(SessionBody::new(me, &session())).unwrap();
+        assert_eq!(value["authenticated"], true);
+        assert_eq!(value["user"]["email"], "Ann@example.com");
+        assert_eq!(value["user"]["roles"], json!(["staff"]));
+        assert_eq!(value["user"]["permissions"], json!(["dashboard:read"]));
+        assert_eq!(value["method"], "password");
+        assert_eq!(value["signed_in_at"], "2023-11-14T22:13:20Z");
+        assert_eq!(value["expires_at"], "2023-11-14T23:13:20Z");
+    }
+
+    #[test]
+    fn a_422_lists_every_complaint_in_fastapis_shape() {
+        let failure = unprocessable(&[
+            Complaint::Pattern("grant_type", "^password$", "code".into()),
+            Complaint::Missing("username"),
+        ]);
+        assert_eq!(failure.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            failure.detail,
+            json!([
+                {"type": "string_pattern_mismatch", "loc": ["body", "grant_type"],
+                 "msg": "String should match pattern '^password$'", "input": "code",
+                 "ctx": {"pattern": "^password$"}},
+                {"type": "missing", "loc": ["body", "username"], "msg": "Field required",
+                 "input": null},
+            ])
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! The account page: who one is, what one may, what applications get to know.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::forms::{Purpose, TOKEN_FIELD, session_token};
+use super::sign_in::sign_in_address;
+use super::{Portal, ShownHeaders};
+use crate::accounts::visit::{Answer, Visit, see_other};
+use crate::session::Identity;
+use crate::web::failure::Failure;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: String,
+    email: &'a str,
+    is_verified: bool,
+    is_superuser: bool,
+    username: Option<&'a str>,
+    /// Label and value of the profile fields that are filled.
+    profile: Vec<(&'static str, &'a str)>,
+    roles: Vec<ShownRole<'a>>,
+    permissions: &'a [String],
+    applications: Vec<ShownHeaders>,
+    method: &'static str,
+    signed_in_at: String,
+    expires_at: String,
+    token_field: &'static str,
+    token: String,
+}
+
+#[derive(Serialize, PartialEq, Eq, Debug)]
+struct ShownRole<'a> {
+    name: &'a str,
+    until: Option<String>,
+}
+
+impl Portal {
+    /// GET: the page; to the sign-in page for nobody.
+    pub(super) fn show_account(&self, visit: &Visit) -> Result<Answer, Failure> {
+        let Some((identity, _)) = visit.identity()? else {
+            let own = format!("{}/account", visit.config.portal.path);
+            return Ok(see_other(&sign_in_address(visit, Some(&own))));
+        };
+        let user = &identity.user;
+        let shown = Shown {
+            name: user.display_name(),
+            email: &user.email,
+            is_verified: user.is_verified,
+            is_superuser: user.is_superuser,
+            username: user.username.as_deref(),
+            profile: filled_profile(identity),
+            roles: shown_roles(identity),
+            permissions: &identity.expanded_permissions,
+            applications: (self.preview)(visit, identity),
+            method: identity.session.method.as_str(),
+            signed_in_at: identity.session.created_at.to_string(),
+            expires_at: identity.session.expires_at.to_string(),
+            token_field: TOKEN_FIELD,
+            token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
+        };
+        Ok(self.render(visit, "account", StatusCode::OK, shown))
+    }
+}
+
+fn filled_profile(identity: &Identity) -> Vec<(&'static str, &str)> {
+    let profile = &identity.user.profile;
+    let fields = [
+        ("Organization", &profile.organization),
+        ("Department", &profile.department),
+        ("Phone", &profile.phone),
+    ];
+    fields.into_iter().filter_map(|(label, value)| Some((label, value.as_deref()?))).collect()
+}
+
+/// The roles in force, each with its end if it has one.
+fn shown_roles(identity: &Identity) -> Vec<ShownRole<'_>> {
+    let end_of = |role: &str| {
+        let grant = identity.grants.iter().find(|grant| grant.role == role);
+        grant.and_then(|grant| grant.until).map(|until| until.to_string())
+    };
+    let names = identity.subject.access.role_names.iter();
+    names.map(|name| ShownRole { name, until: end_of(name) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page_of;
+    use super::*;
+
+    fn shown<'a>(permissions: &'a [String], roles: Vec<ShownRole<'a>>) -> Shown<'a> {
+        Shown {
+            name: "Ann<b>".into(),
+            email: "ann@example.com",
+            is_verified: false,
+            is_superuser: true,
+            username: Some("ann"),
+            profile: vec![("Phone", "+1")],
+            roles,
+            permissions,
+            applications: vec![ShownHeaders {
+                label: "By default".into(),
+                headers: vec![("X-Auth-Email".into(), "ann@example.com".into())],
+            }],
+            method: "password",
+            signed_in_at: "2026-01-01T00:00:00Z".into(),
+            expires_at: "2026-01-01T12:00:00Z".into(),
+            token_field: TOKEN_FIELD,
+            token: "t".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_page_shows_what_one_is_and_what_applications_get() {
+        let permissions = ["dashboard:read".to_owned()];
+        let role = ShownRole { name: "analyst", until: Some("2026-02-01T00:00:00Z".into()) };
+        let page = page_of("account", shown(&permissions, vec![role])).await;
+        for part in [
+            "Ann&lt;b&gt;",
+            "(not verified)",
+            "<dt>Phone</dt><dd>+1</dd>",
+            "analyst until",
+            "<code>dashboard:read</code>",
+            "<td><code>X-Auth-Email</code></td>",
+            "name=\"everywhere\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let page = page_of("account", shown(&[], Vec::new())).await;
+        assert!(page.contains("You hold no role.") && page.contains("no permission"), "{page}");
+    }
+}

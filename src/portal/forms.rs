@@ -1,0 +1,193 @@
+//! Tokens that bind a portal form to who was shown it.
+//!
+//! A form shown to somebody signed in is bound to the session. Any other is bound to a cookie that the
+//! page sets. Each page opened without such a cookie makes one under a name of its own, and a page
+//! opened with one uses it again: so tabs that were opened at the same moment do not overwrite each
+//! other's, and all of them can be sent.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::accounts::visit::Visit;
+use crate::clock::Entropy;
+use crate::config::SessionCookie;
+use crate::session::{Identity, Sessions};
+use crate::web::cookies::{self, Attributes, Found};
+
+/// What a form is for; a token made for one does not fit another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    SignIn,
+    SignOut,
+    SetUp,
+}
+
+impl Purpose {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::SignOut => "sign-out",
+            Self::SetUp => "set-up",
+        }
+    }
+}
+
+/// A browser without session, told by a cookie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Browser {
+    /// Last part of the cookie's name: eight hexadecimal digits.
+    suffix: String,
+    /// Its value: 16 random bytes.
+    value: String,
+    is_new: bool,
+}
+
+/// Why a form is not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unbound {
+    /// The browser sent no cookie of this kind at all.
+    NoCookie,
+    /// The token is missing or not this browser's.
+    Mismatch,
+}
+
+/// The hidden field that carries a token.
+pub(super) const TOKEN_FIELD: &str = "form_token";
+
+const SUFFIX_LENGTH: usize = 8;
+const VALUE_LENGTH: usize = 22;
+
+impl Browser {
+    /// The browser behind a request: by the first well-formed cookie, else by a new one.
+    pub(super) fn of(visit: &Visit, entropy: &Entropy) -> Self {
+        let prefix = cookie_prefix(&visit.config.sessions.cookie);
+        present(&visit.headers, &prefix).into_iter().next().unwrap_or_else(|| Self {
+            suffix: format!("{:08x}", u32::from_be_bytes(entropy.bytes())),
+            value: URL_SAFE_NO_PAD.encode(entropy.bytes::<16>()),
+            is_new: true,
+        })
+    }
+
+    /// The token of a form shown to this browser.
+    pub(super) fn token(&self, sessions: &Sessions, purpose: Purpose) -> String {
+        let token = sessions.form_token(purpose.as_str(), self.value.as_bytes());
+        format!("{}.{token}", self.suffix)
+    }
+
+    /// The `Set-Cookie` that a page shown to this browser needs; `None` if it has the cookie.
+    pub(super) fn set_cookie(&self, cookie: &SessionCookie) -> Option<HeaderValue> {
+        let name = format!("{}{}", cookie_prefix(cookie), self.suffix);
+        self.is_new.then(|| cookies::set(&name, &self.value, &attributes(cookie, None))).flatten()
+    }
+}
+
+/// Checks the token of a form shown to a browser without session.
+pub(super) fn check_browser(
+    visit: &Visit,
+    sessions: &Sessions,
+    purpose: Purpose,
+    token: Option<&str>,
+) -> Result<(), Unbound> {
+    let prefix = cookie_prefix(&visit.config.sessions.cookie);
+    let (suffix, token) = token.and_then(|token| token.split_once('.')).unwrap_or_default();
+    match cookies::find(&visit.headers, &format!("{prefix}{suffix}")) {
+        Found::One(value) if sessions.is_form_token(token, purpose.as_str(), value) => Ok(()),
+        Found::None if !sends_form_cookie(visit) => Err(Unbound::NoCookie),
+        Found::None | Found::One(_) | Found::Several => Err(Unbound::Mismatch),
+    }
+}
+
+/// Whether the browser sent a cookie of this kind.
+pub(super) fn sends_form_cookie(visit: &Visit) -> bool {
+    !present(&visit.headers, &cookie_prefix(&visit.config.sessions.cookie)).is_empty()
+}
+
+/// The token of a form shown within a session.
+pub(super) fn session_token(sessions: &Sessions, purpose: Purpose, identity: &Identity) -> String {
+    sessions.form_token(purpose.as_str(), &identity.session.id)
+}
+
+/// Checks the token of a form shown within a session.
+pub(super) fn is_of_session(
+    sessions: &Sessions,
+    purpose: Purpose,
+    identity: &Identity,
+    token: Option<&str>,
+) -> bool {
+    let id = &identity.session.id;
+    token.is_some_and(|token| sessions.is_form_token(token, purpose.as_str(), id))
+}
+
+/// Attributes of the portal's own cookies: this host only, as strict as the session's.
+pub(super) fn attributes(cookie: &SessionCookie, max_age: Option<i64>) -> Attributes<'static> {
+    Attributes {
+        domain: None,
+        same_site: cookie.same_site.into(),
+        secure: cookie.secure,
+        max_age,
+        http_only: true,
+    }
+}
+
+fn cookie_prefix(cookie: &SessionCookie) -> String {
+    format!("{}-form-", cookie.wire_name)
+}
+
+/// Every well-formed cookie of this kind. Others of the name are left alone: they bind nothing.
+fn present(headers: &HeaderMap, prefix: &str) -> Vec<Browser> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| read_pair(pair.trim_ascii(), prefix))
+        .collect()
+}
+
+fn read_pair(pair: &[u8], prefix: &str) -> Option<Browser> {
+    let (suffix, value) = std::str::from_utf8(pair).ok()?.strip_prefix(prefix)?.split_once('=')?;
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_whole = suffix.len() == SUFFIX_LENGTH
+        && suffix.bytes().all(is_hex)
+        && value.len() == VALUE_LENGTH
+        && value.bytes().all(is_base64);
+    is_whole.then(|| Browser { suffix: suffix.into(), value: value.into(), is_new: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "__Host-portcullis-form-0123abcd=AAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn a_page_opened_with_a_cookie_uses_it_again() {
+        let mut headers = HeaderMap::new();
+        let line = format!("a=b; {GOOD}; __Host-portcullis-form-ffffffff=short");
+        headers
+            .insert(COOKIE, HeaderValue::from_str(&line).unwrap_or(HeaderValue::from_static("")));
+        let found = present(&headers, "__Host-portcullis-form-");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().map(|browser| browser.suffix.as_str()), Some("0123abcd"));
+        assert!(found.iter().all(|browser| !browser.is_new));
+    }
+
+    #[test]
+    fn only_well_formed_cookies_bind() {
+        let prefix = "__Host-portcullis-form-";
+        for (pair, is_good) in [
+            (GOOD, true),
+            ("__Host-portcullis-form-0123ABCD=AAAAAAAAAAAAAAAAAAAAAA", false),
+            ("__Host-portcullis-form-0123abc=AAAAAAAAAAAAAAAAAAAAAA", false),
+            ("__Host-portcullis-form-0123abcd=AAAAAAAAAAAAAAAAAAAAA", false),
+            ("__Host-portcullis-form-0123abcd=\"AAAAAAAAAAAAAAAAAAAA\"", false),
+            ("__Host-portcullis-form-0123abcd", false),
+            ("portcullis-form-0123abcd=AAAAAAAAAAAAAAAAAAAAAA", false),
+            ("", false),
+        ] {
+            assert_eq!(read_pair(pair.as_bytes(), prefix).is_some(), is_good, "{pair}");
+        }
+        assert!(read_pair(&[0xff, b'='], prefix).is_none());
+    }
+}

@@ -1,0 +1,253 @@
+//! Pages for people: signing in and out, the account, setting up the first administrator.
+//!
+//! Every page works without JavaScript. Kept out: what signing in means (`accounts`), how a page looks
+//! (`web::page`), and every JSON endpoint.
+
+mod account;
+mod arrival;
+mod forms;
+mod set_up;
+mod sign_in;
+mod sign_out;
+mod trail;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Body;
+use serde::Serialize;
+
+use crate::accounts::Accounts;
+use crate::accounts::visit::{Answer, Visit, wrong_method};
+use crate::clock::Entropy;
+use crate::session::Identity;
+use crate::web::failure::Failure;
+use crate::web::form::Form;
+use crate::web::origin::Site;
+use crate::web::page::{PageError, Pages};
+
+/// The templates of the portal's pages, by name.
+const TEMPLATES: [(&str, &str); 7] = [
+    ("login", include_str!("templates/login.html")),
+    ("signed-in", include_str!("templates/signed-in.html")),
+    ("logout", include_str!("templates/logout.html")),
+    ("account", include_str!("templates/account.html")),
+    ("setup", include_str!("templates/setup.html")),
+    ("setup-over", include_str!("templates/setup-over.html")),
+    ("diagnosis", include_str!("templates/diagnosis.html")),
+];
+
+/// The identity headers one kind of route sends, for the account page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownHeaders {
+    /// Which routes: `by default`, or the routes' names.
+    pub label: String,
+    /// Name and value as an application gets them.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Renders the headers that applications get for somebody. It stands in `server`, beside what really
+/// sets them.
+pub type HeaderPreview = Arc<dyn Fn(&Visit, &Arc<Identity>) -> Vec<ShownHeaders> + Send + Sync>;
+
+/// The pages. Cloning shares what is behind them.
+#[derive(Clone)]
+pub struct Portal {
+    accounts: Accounts,
+    entropy: Entropy,
+    preview: HeaderPreview,
+    pages: Arc<Pages>,
+}
+
+/// A page of the portal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Page {
+    SignIn,
+    Continue,
+    SignOut,
+    Account,
+    SetUp,
+}
+
+impl Page {
+    fn of(segments: &[String]) -> Option<Self> {
+        let [name] = segments else { return None };
+        match name.as_str() {
+            "login" => Some(Self::SignIn),
+            "continue" => Some(Self::Continue),
+            "logout" => Some(Self::SignOut),
+            "account" => Some(Self::Account),
+            "setup" => Some(Self::SetUp),
+            _ => None,
+        }
+    }
+
+    const fn methods(self) -> &'static [Method] {
+        match self {
+            Self::SignIn | Self::SignOut | Self::SetUp => &[Method::GET, Method::POST],
+            Self::Continue | Self::Account => &[Method::GET],
+        }
+    }
+}
+
+impl Portal {
+    /// Pages over accounts; `preview` renders the headers that the account page shows.
+    ///
+    /// # Errors
+    /// [`PageError`]: a template does not parse.
+    pub fn new(
+        accounts: Accounts,
+        entropy: Entropy,
+        preview: HeaderPreview,
+    ) -> Result<Self, PageError> {
+        let pages = Arc::new(Pages::new(&TEMPLATES)?);
+        Ok(Self { accounts, entropy, preview, pages })
+    }
+
+    /// Answers a request at or below `portal.path` that is not the API's. What is unknown there is 404.
+    pub async fn serve<B>(&self, visit: &Visit, body: B) -> Answer
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let outcome = self.dispatch(visit, body).await;
+        let mut answer =
+            outcome.unwrap_or_else(|failure| failure.answer(wants_page(visit), &visit.request_id));
+        visit.finish(&mut answer, self.accounts.sessions());
+        answer
+    }
+
+    async fn dispatch<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
+        let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
+        if let Some(answer) = visit.preflight(page.methods()) {
+            return Ok(answer);
+        }
+        if !page.methods().contains(visit.asked()) {
+            return Err(wrong_method(page.methods()));
+        }
+        if let Some((identity, _)) = visit.identity()? {
+            self.accounts.sessions().touch(identity, visit.now);
+        }
+        if visit.method == Method::POST {
+            refuse_foreign(visit)?;
+            return match page {
+                Page::SignIn => self.sign_in(visit, body).await,
+                Page::SignOut => self.sign_out(visit, body).await,
+                Page::SetUp => self.set_up(visit, body).await,
+                Page::Continue | Page::Account => Err(wrong_method(page.methods())),
+            };
+        }
+        let query = read_query(visit)?;
+        match page {
+            Page::SignIn => self.show_sign_in(visit, &query),
+            Page::Continue => self.arrive(visit, &query).await,
+            Page::SignOut => self.show_sign_out(visit, &query).await,
+            Page::Account => self.show_account(visit),
+            Page::SetUp => self.show_set_up(visit, &query).await,
+        }
+    }
+
+    /// A page with what every template may use besides its own context.
+    fn render(
+        &self,
+        visit: &Visit,
+        template: &str,
+        status: StatusCode,
+        context: impl Serialize,
+    ) -> Answer {
+        let whole = Whole {
+            portal: &visit.config.portal.path,
+            request_id: &visit.request_id,
+            own: context,
+        };
+        self.pages.render(template, status, whole)
+    }
+}
+
+#[derive(Serialize)]
+struct Whole<'a, C> {
+    portal: &'a str,
+    request_id: &'a str,
+    #[serde(flatten)]
+    own: C,
+}
+
+/// Whether an answer to a visit is a page: for navigations, and for forms sent by browsers that do not
+/// say that they navigate.
+fn wants_page(visit: &Visit) -> bool {
+    let accepts_html = || {
+        let accept = visit.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("text/html"))
+    };
+    visit.is_navigation || (visit.method == Method::POST && accepts_html())
+}
+
+/// Refuses a form that another site's page sent. What the headers do not say, the token decides.
+fn refuse_foreign(visit: &Visit) -> Result<(), Failure> {
+    match visit.site() {
+        Site::Own | Site::Unsaid => Ok(()),
+        Site::Foreign => Err(Failure::new(StatusCode::FORBIDDEN)
+            .detail("Cross-site request")
+            .explanation("This form was sent from another site, so it was not looked at.")),
+    }
+}
+
+fn read_query(visit: &Visit) -> Result<Form, Failure> {
+    Form::from_query(visit.target.query().unwrap_or_default())
+        .map_err(|_| Failure::new(StatusCode::BAD_REQUEST))
+}
+
+/// Adds a cookie to an answer, if there is one to add.
+fn add_cookie(answer: &mut Answer, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        answer.headers_mut().append(http::header::SET_COOKIE, cookie);
+    }
+}
+
+/// A template rendered as a page would be; fails the test if it cannot be.
+#[cfg(test)]
+async fn page_of(template: &str, context: impl Serialize) -> String {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use http_body_util::BodyExt as _;
+
+    let whole = Whole { portal: "/auth", request_id: "0123456789", own: context };
+    let answer = Pages::new(&TEMPLATES).unwrap().render(template, StatusCode::OK, whole);
+    assert_eq!(answer.status(), StatusCode::OK, "{template} cannot be rendered");
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let page = String::from_utf8(body.to_vec()).unwrap();
+    assert_eq!(page.matches("<h1").count(), 1, "{template}: {page}");
+    assert!(!page.contains("<script"), "{template}: {page}");
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_one_address() {
+        let of = |path: &str| Page::of(&path.split('/').map(str::to_owned).collect::<Vec<_>>());
+        for (path, page) in [
+            ("login", Some(Page::SignIn)),
+            ("continue", Some(Page::Continue)),
+            ("logout", Some(Page::SignOut)),
+            ("account", Some(Page::Account)),
+            ("setup", Some(Page::SetUp)),
+            ("login/", None),
+            ("Login", None),
+            ("register", None),
+            ("admin/users", None),
+            ("", None),
+        ] {
+            assert_eq!(of(path), page, "{path}");
+        }
+        assert_eq!(Page::of(&[]), None);
+    }
+}

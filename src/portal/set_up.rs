@@ -1,0 +1,196 @@
+//! Setting up the first administrator. Opening the link spends nothing: the page's button does.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::arrival::symptoms;
+use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::sign_in::sign_in_address;
+use super::trail::diagnose;
+use super::{Portal, add_cookie};
+use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
+use crate::accounts::{Draft, Mistake, SetUpRequest};
+use crate::identity::user::Profile;
+use crate::store::Conflict;
+use crate::web::failure::Failure;
+use crate::web::form::Form;
+
+/// What the form shows.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Shown {
+    /// The link's own token, which the button spends.
+    link_token: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+    min_length: usize,
+    error: Option<String>,
+    email_error: Option<String>,
+    password_error: Option<String>,
+    token_field: &'static str,
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Over {
+    sign_in: String,
+}
+
+impl Portal {
+    /// GET: the form, if the link is good.
+    pub(super) async fn show_set_up(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
+        let link_token = query.get("token").unwrap_or_default().to_owned();
+        let people = self.accounts.people();
+        if !people.is_set_up_token(&link_token).await.map_err(store_failure)? {
+            return Ok(self.over(visit));
+        }
+        Ok(self.set_up_form(visit, StatusCode::OK, Shown { link_token, ..Shown::default() }))
+    }
+
+    /// POST: makes the first administrator and signs them in.
+    pub(super) async fn set_up<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
+        let shown = read_shown(&form);
+        let sessions = self.accounts.sessions();
+        match check_browser(visit, sessions, Purpose::SetUp, form.get(TOKEN_FIELD)) {
+            Ok(()) => {}
+            Err(Unbound::NoCookie) => {
+                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
+            }
+            Err(Unbound::Mismatch) => {
+                let error = Some("This form was out of date. Please send it once more.".into());
+                let shown = Shown { error, ..shown };
+                return Ok(self.set_up_form(visit, StatusCode::FORBIDDEN, shown));
+            }
+        }
+        let password = SecretString::from(form.get("password").unwrap_or_default());
+        let draft = Draft {
+            profile: Profile {
+                first_name: Some(shown.first_name.clone()),
+                last_name: Some(shown.last_name.clone()),
+                ..Profile::default()
+            },
+            ..Draft::administrator(shown.email.clone(), password)
+        };
+        let from = visit.actor();
+        let old = visit.cookie_identity(sessions).await?;
+        let request = SetUpRequest {
+            token: &shown.link_token,
+            draft,
+            from: &from,
+            replaces: old.as_deref(),
+            now: visit.now,
+        };
+        match self.accounts.set_up(request).await {
+            Ok(session) => Ok(self.leave(visit, None, session)),
+            Err(mistake) => self.set_up_again(visit, shown, mistake),
+        }
+    }
+
+    /// The form once more, with what was wrong.
+    fn set_up_again(
+        &self,
+        visit: &Visit,
+        mut shown: Shown,
+        mistake: Mistake,
+    ) -> Result<Answer, Failure> {
+        let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+        match mistake {
+            Mistake::Email => {
+                let text = "Please enter an e-mail address such as ann@example.com.";
+                shown.email_error = Some(text.into());
+            }
+            Mistake::Password(reason) => shown.password_error = Some(format!("{reason}.")),
+            Mistake::Conflict(Conflict::Email) => {
+                status = StatusCode::CONFLICT;
+                let text = "An account with this e-mail exists already. Make it an administrator \
+                            with the command line, or choose another e-mail.";
+                shown.email_error = Some(text.into());
+            }
+            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => return Ok(self.over(visit)),
+            Mistake::Profile(_)
+            | Mistake::Username
+            | Mistake::Role(_)
+            | Mistake::Conflict(
+                Conflict::Username | Conflict::Role | Conflict::LastSuperuser | Conflict::Gone,
+            ) => {
+                shown.error = Some(format!("This cannot be stored: {mistake}."));
+            }
+            Mistake::Busy => return Err(Failure::too_many(std::time::Duration::from_secs(1))),
+            Mistake::Store(error) => return Err(store_failure(error)),
+            mistake @ Mistake::Session(_) => return Err(mistake.into()),
+        }
+        Ok(self.set_up_form(visit, status, shown))
+    }
+
+    fn set_up_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
+        let browser = Browser::of(visit, &self.entropy);
+        shown.min_length = visit.config.password.min_length;
+        shown.token_field = TOKEN_FIELD;
+        shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
+        let mut answer = self.render(visit, "setup", status, shown);
+        add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
+        answer
+    }
+
+    /// The page for a link that is spent, past its end or made up.
+    fn over(&self, visit: &Visit) -> Answer {
+        let shown = Over { sign_in: sign_in_address(visit, None) };
+        self.render(visit, "setup-over", StatusCode::NOT_FOUND, shown)
+    }
+}
+
+fn read_shown(form: &Form) -> Shown {
+    let field = |name| form.get(name).unwrap_or_default().to_owned();
+    Shown {
+        link_token: field("token"),
+        email: field("email"),
+        first_name: field("first_name"),
+        last_name: field("last_name"),
+        ..Shown::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page_of;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_form_says_what_a_password_needs_and_keeps_what_was_typed() {
+        let shown = Shown {
+            link_token: "link".into(),
+            email: "ann".into(),
+            min_length: 8,
+            email_error: Some("no e-mail".into()),
+            password_error: Some("too short".into()),
+            error: Some("once more".into()),
+            ..Shown::default()
+        };
+        let page = page_of("setup", shown).await;
+        for part in [
+            "At least 8 characters",
+            "autocomplete=\"new-password\"",
+            "name=\"token\" value=\"link\"",
+            "id=\"email-error\">no e-mail",
+            "aria-describedby=\"password-hint password-error\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let page = page_of("setup", Shown::default()).await;
+        assert!(!page.contains("role=\"alert\""), "{page}");
+    }
+
+    #[tokio::test]
+    async fn a_spent_link_says_what_to_do() {
+        let page = page_of("setup-over", Over { sign_in: "/auth/login".into() }).await;
+        assert!(page.contains("portcullis user create-admin"), "{page}");
+    }
+}
