@@ -1,0 +1,118 @@
+//! A request without anything the upstream could mistake for the gateway's word.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::session::{CookieCredential, Credentials};
+use crate::web::authority::Authority;
+use crate::web::cookies::{self, Found};
+use crate::web::headers::{self, Authorization, Hygiene, Unforwardable};
+use crate::web::target::Target;
+
+/// A request from which hop-by-hop, identity and untrusted forwarding headers are gone and the
+/// gateway's own credentials were moved out. Made only by [`sanitise`].
+///
+/// ```compile_fail
+/// let request = portcullis::proxy::Sanitized { method: http::Method::GET };
+/// ```
+#[must_use]
+pub struct Sanitized {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) authority: Authority,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Incoming,
+    pub(super) upgrade: Option<OnUpgrade>,
+}
+
+impl Sanitized {
+    /// The method.
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The target that was decided on.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The headers that are left.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Whether this is a WebSocket handshake.
+    #[must_use]
+    pub const fn is_websocket(&self) -> bool {
+        self.upgrade.is_some()
+    }
+}
+
+/// What sanitising needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Names to strip and to let through.
+    pub hygiene: &'a Hygiene,
+    /// Name of the session cookie without prefix.
+    pub cookie_base: &'a str,
+    /// Name of the session cookie with the prefix in force.
+    pub cookie_name: &'a str,
+}
+
+/// Reads the gateway's credentials without taking them out.
+///
+/// # Errors
+/// [`Unforwardable`]: two `Authorization` fields.
+pub fn credentials(headers: &HeaderMap, cookie_name: &str) -> Result<Credentials, Unforwardable> {
+    let bearer = match headers::authorization(headers) {
+        Authorization::NotOurs => None,
+        Authorization::Ours(token) => Some(token),
+        Authorization::Several => return Err(Unforwardable("two Authorization headers")),
+    };
+    let cookie = match cookies::find(headers, cookie_name) {
+        Found::None => CookieCredential::None,
+        Found::One(value) => CookieCredential::One(value.to_vec()),
+        Found::Several => CookieCredential::Several,
+    };
+    Ok(Credentials { cookie, bearer })
+}
+
+/// Takes out of a request what must not reach an application, and the gateway's credentials.
+///
+/// # Errors
+/// [`Unforwardable`]: the head is ambiguous (400).
+pub fn sanitise(
+    request: Request<Incoming>,
+    target: Target,
+    authority: Authority,
+    rules: &Rules<'_>,
+) -> Result<(Sanitized, Credentials), Unforwardable> {
+    let is_websocket = headers::is_websocket(request.method(), request.headers());
+    if is_websocket && !request.body().is_end_stream() {
+        return Err(Unforwardable("a WebSocket handshake has no body"));
+    }
+    let (mut parts, body) = request.into_parts();
+    let credentials = credentials(&parts.headers, rules.cookie_name)?;
+    headers::sanitise_request(&mut parts.headers, rules.hygiene)?;
+    if credentials.bearer.is_some() {
+        parts.headers.remove(header::AUTHORIZATION);
+    }
+    if parts.headers.contains_key(header::COOKIE) {
+        cookies::strip_own(&mut parts.headers, rules.cookie_base);
+    }
+    // The server answers `100-continue` itself, once the body is wanted.
+    parts.headers.remove(header::EXPECT);
+    let upgrade = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    let (method, headers) = (parts.method, parts.headers);
+    Ok((Sanitized { method, target, authority, headers, body, upgrade }, credentials))
+}
+
+/// The hygiene of every upstream, made once per configuration.
+pub type SharedHygiene = Arc<Hygiene>;

@@ -1,0 +1,335 @@
+//! A TCP connection with its deadlines, on either side of the gateway.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::deadline::{Deadlines, Wait};
+
+/// No byte from a new connection.
+pub const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// No whole head after its first byte.
+pub const HEAD: Duration = Duration::from_secs(10);
+/// No progress of writing to the client.
+pub const CLIENT_WRITE: Duration = Duration::from_mins(1);
+/// No next request on a connection.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Bytes read at a time where they are looked at.
+const PEEK: usize = 8 * 1024;
+
+// Where a client's connection stands.
+const IDLE: u8 = 0;
+const HEAD_BEGUN: u8 = 1;
+const BUSY: u8 = 2;
+const TUNNEL: u8 = 3;
+
+/// A client's connection, as its requests and its wire see it.
+#[derive(Debug)]
+pub struct ClientState {
+    /// Its deadlines.
+    pub deadlines: Arc<Deadlines>,
+    phase: AtomicU8,
+    /// The first line of the head that is being read has ended.
+    is_line_read: AtomicBool,
+    /// That line held a `#`, which no target may and which the parser drops in silence.
+    has_fragment: AtomicBool,
+    /// More bytes came than the head: a body, or the beginning of the next head.
+    has_more: AtomicBool,
+}
+
+impl ClientState {
+    /// A new connection: its first byte is awaited.
+    #[must_use]
+    pub fn new(deadlines: Arc<Deadlines>) -> Arc<Self> {
+        deadlines.set(Wait::Read, FIRST_BYTE);
+        Arc::new(Self {
+            deadlines,
+            phase: AtomicU8::new(IDLE),
+            is_line_read: AtomicBool::new(false),
+            has_fragment: AtomicBool::new(false),
+            has_more: AtomicBool::new(false),
+        })
+    }
+
+    /// A request's head was read. `has_body`: its body follows.
+    pub fn begin_request(&self, has_body: bool) {
+        self.phase.store(BUSY, Ordering::Relaxed);
+        self.deadlines.clear(Wait::Read);
+        if has_body {
+            self.has_more.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the line of the request just read held a fragment. Of a head that came in one piece with
+    /// a former request this is not known; its fragment is dropped before anything is decided.
+    #[must_use]
+    pub fn had_fragment(&self) -> bool {
+        self.has_fragment.swap(false, Ordering::Relaxed)
+    }
+
+    /// A request's answer was written, or given up.
+    pub fn end_request(&self) {
+        self.deadlines.clear(Wait::Upstream);
+        self.deadlines.clear(Wait::Route);
+        self.deadlines.clear(Wait::Leave);
+        if self.phase.load(Ordering::Relaxed) == BUSY {
+            self.is_line_read.store(false, Ordering::Relaxed);
+            // The beginning of a next head may lie in the parser already.
+            let has_begun = self.has_more.swap(false, Ordering::Relaxed);
+            let (phase, limit) = if has_begun { (HEAD_BEGUN, HEAD) } else { (IDLE, KEEP_ALIVE) };
+            self.phase.store(phase, Ordering::Relaxed);
+            self.deadlines.set(Wait::Read, limit);
+        }
+    }
+
+    /// The connection carries another protocol from now on; its own deadlines hold.
+    pub fn become_tunnel(&self) {
+        self.phase.store(TUNNEL, Ordering::Relaxed);
+        self.deadlines.clear(Wait::Read);
+    }
+
+    /// Whether what is read now belongs to a head.
+    fn reads_head(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) < BUSY
+    }
+
+    /// Looks at bytes of a head.
+    fn see(&self, bytes: &[u8]) {
+        if self.phase.load(Ordering::Relaxed) == IDLE {
+            self.phase.store(HEAD_BEGUN, Ordering::Relaxed);
+            self.deadlines.set(Wait::Read, HEAD);
+        }
+        if !self.is_line_read.load(Ordering::Relaxed) {
+            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
+            let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let line = bytes.get(start.unwrap_or(bytes.len())..).unwrap_or_default();
+            let end = line.iter().position(|byte| *byte == b'\n');
+            if line[..end.unwrap_or(line.len())].contains(&b'#') {
+                self.has_fragment.store(true, Ordering::Relaxed);
+            }
+            self.is_line_read.store(end.is_some(), Ordering::Relaxed);
+        }
+        let is_whole = bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n");
+        self.has_more.store(!is_whole, Ordering::Relaxed);
+    }
+}
+
+/// Whether an upstream has said anything since it was last asked.
+#[derive(Debug, Default)]
+pub struct Heard(AtomicBool);
+
+impl Heard {
+    /// A request is about to be sent.
+    pub fn forget(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes of an answer have arrived.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Which side a wire is on.
+#[derive(Debug)]
+enum Side {
+    Client(Arc<ClientState>),
+    Upstream { deadlines: Arc<Deadlines>, heard: Arc<Heard>, write: Duration },
+}
+
+/// A TCP stream whose waits have deadlines.
+#[derive(Debug)]
+pub struct Wire {
+    io: TokioIo<TcpStream>,
+    side: Side,
+}
+
+impl Wire {
+    /// A client's connection.
+    #[must_use]
+    pub fn client(stream: TcpStream, state: Arc<ClientState>) -> Self {
+        Self { io: TokioIo::new(stream), side: Side::Client(state) }
+    }
+
+    /// A connection to an upstream, which must take bytes within `write`.
+    #[must_use]
+    pub fn upstream(
+        stream: TcpStream,
+        deadlines: Arc<Deadlines>,
+        heard: Arc<Heard>,
+        write: Duration,
+    ) -> Self {
+        Self { io: TokioIo::new(stream), side: Side::Upstream { deadlines, heard, write } }
+    }
+
+    /// Reads through a small buffer, so that the bytes can be looked at.
+    fn poll_peek(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBufCursor<'_>,
+        see: impl FnOnce(&Side, &[u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut space = [const { MaybeUninit::uninit() }; PEEK];
+        let room = buf.remaining().min(PEEK);
+        let mut read = ReadBuf::uninit(&mut space[..room]);
+        ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut read))?;
+        see(&self.side, read.filled());
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn deadlines(&self) -> (&Deadlines, Duration) {
+        match &self.side {
+            Side::Client(state) => (&state.deadlines, CLIENT_WRITE),
+            Side::Upstream { deadlines, write, .. } => (deadlines, *write),
+        }
+    }
+
+    /// Keeps the deadline of a write that may have to wait.
+    fn watch_write<T>(
+        &self,
+        cx: &Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let (deadlines, limit) = self.deadlines();
+        match written {
+            Poll::Ready(done) => {
+                deadlines.clear(Wait::Write);
+                Poll::Ready(done)
+            }
+            Poll::Pending if deadlines.is_due(Wait::Write) => Poll::Ready(Err(timed_out())),
+            Poll::Pending => {
+                deadlines.set_unless_running(Wait::Write, limit);
+                deadlines.register(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::Error::from(io::ErrorKind::TimedOut)
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        match &this.side {
+            Side::Upstream { heard, .. } if !heard.has_answer() => {
+                this.poll_peek(cx, &mut buf, |side, bytes| {
+                    if let Side::Upstream { heard, .. } = side {
+                        heard.0.store(!bytes.is_empty(), Ordering::Relaxed);
+                    }
+                })
+            }
+            Side::Upstream { .. } => Pin::new(&mut this.io).poll_read(cx, buf),
+            Side::Client(state) => {
+                let state = Arc::clone(state);
+                let polled = if state.reads_head() {
+                    this.poll_peek(cx, &mut buf, |_, bytes| state.see(bytes))
+                } else {
+                    Pin::new(&mut this.io).poll_read(cx, buf)
+                };
+                if polled.is_pending() {
+                    if state.deadlines.is_due(Wait::Read) {
+                        return Poll::Ready(Err(timed_out()));
+                    }
+                    state.deadlines.register(cx.waker());
+                }
+                polled
+            }
+        }
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch_write(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.watch_write(cx, written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::proxy::deadline::Ticker;
+
+    fn state() -> Arc<ClientState> {
+        ClientState::new(Ticker::new(Clock::adjustable()).deadlines())
+    }
+
+    #[test]
+    fn a_fragment_is_seen_in_the_request_line_alone() {
+        for (pieces, expected) in [
+            (&["GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"][..], true),
+            (&["GET /a HTTP/1.1\r\nHost: a\r\nX: #\r\n\r\n"], false),
+            (&["\r\n", "GET /", "a#b HTT", "P/1.1\r\n\r\n"], true),
+            (&["GET / HTTP/1.1\r\n", "X: #\r\n\r\n"], false),
+        ] {
+            let state = state();
+            for piece in pieces {
+                state.see(piece.as_bytes());
+            }
+            state.begin_request(false);
+            assert_eq!(state.had_fragment(), expected, "{pieces:?}");
+            assert!(!state.had_fragment(), "it is said of one request");
+        }
+    }
+
+    #[test]
+    fn a_next_head_that_has_begun_has_the_time_of_a_head() {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for (bytes, has_body, expected) in [
+            (request.to_owned(), false, IDLE),
+            (format!("{request}GET /b HT"), false, HEAD_BEGUN),
+            (format!("{request}a body"), true, IDLE),
+        ] {
+            let state = state();
+            state.see(bytes.as_bytes());
+            state.begin_request(has_body);
+            state.end_request();
+            assert_eq!(state.phase.load(Ordering::Relaxed), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What a caller reads when a request does not pass.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::dispatch;
+use super::live::Live;
+use super::record::Record;
+use super::request::Asked;
+use super::worker::Worker;
+use crate::accounts::visit::{another_account_address, login_address, portal_address};
+use crate::config::Unauthenticated;
+use crate::policy::{Missing, Permit, Refusal};
+use crate::proxy::Sanitized;
+use crate::proxy::forward::ForwardError;
+use crate::session::{Caller, CookieCredential, Credentials, Identity, Sessions};
+use crate::telemetry::log::Causes;
+use crate::telemetry::metrics::Refused;
+use crate::web::failure::Failure;
+use crate::web::headers::is_navigation;
+use crate::web::origin::{self, Origin};
+
+/// 400.
+pub(super) fn malformed(why: impl Into<String>) -> Failure {
+    let mut why: String = why.into();
+    if let Some(first) = why.get(..1) {
+        let first = first.to_uppercase();
+        why.replace_range(..1, &first);
+    }
+    Failure::new(StatusCode::BAD_REQUEST).explanation(format!("{why}."))
+}
+
+/// 400 for a request that a route took, counted.
+pub(super) fn invalid(worker: &Worker, record: &Record, why: &'static str) -> Failure {
+    record.metrics().refused(worker.index, Refused::Invalid);
+    malformed(why)
+}
+
+/// 503: the store cannot say who this is. Never a pass.
+pub(super) fn unavailable() -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE)
+        .explanation("Who you are cannot be checked at the moment. Please try again in a minute.")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
+/// 500: the identity does not fit in headers, and cutting it would be a lie.
+pub(super) fn unrenderable(record: &Record) -> Failure {
+    tracing::error!(
+        request.id = record.request_id(),
+        subject = ?record.subject,
+        "the identity headers are too long to be sent"
+    );
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Whether a request has to come from a page of our own or a listed origin, and does not.
+pub(super) fn is_cross_site(
+    live: &Live,
+    asked: &Asked<'_>,
+    request: &Sanitized,
+    permit: &Permit,
+) -> bool {
+    let carrier = match asked.caller {
+        Caller::Known(_, carrier) => Some(*carrier),
+        Caller::Anonymous => None,
+    };
+    let (headers, listed) = (request.headers(), &live.config.origins);
+    dispatch::must_be_own_site(carrier, permit.is_by_network())
+        && origin::is_cross_site(
+            request.method(),
+            headers,
+            request.is_websocket(),
+            asked.origin,
+            listed,
+        )
+}
+
+/// 403 for what another site's page sent.
+pub(super) fn cross_site() -> Failure {
+    Failure::new(StatusCode::FORBIDDEN)
+        .detail("Cross-site request")
+        .explanation("This request came from a page of another site and was not carried out.")
+}
+
+/// The answer to a challenge: to the sign-in page, or 401.
+pub(super) fn challenge(
+    live: &Live,
+    refusal: &Refusal,
+    asked: &Asked<'_>,
+    request: &Sanitized,
+    record: &Record,
+) -> Failure {
+    let redirects = match live.policy.route(refusal.route).unauthenticated {
+        Unauthenticated::Auto => is_navigation(request.method(), request.headers()),
+        Unauthenticated::Redirect => true,
+        Unauthenticated::Status401 => false,
+    };
+    let address = login_address(&live.config, &next(live, asked, request), !is_safe(request));
+    if redirects && !request.is_websocket() {
+        return match HeaderValue::from_str(&address) {
+            Ok(location) => Failure::new(StatusCode::SEE_OTHER).header(header::LOCATION, location),
+            Err(_) => Failure::new(StatusCode::UNAUTHORIZED),
+        };
+    }
+    let scheme = if record.sent_bearer { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+    let mut failure = Failure::new(StatusCode::UNAUTHORIZED)
+        .explanation("Please sign in to see this.")
+        .link("Sign in", &address)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    failure.login_url =
+        Some(if address.starts_with('/') { format!("{}{address}", asked.origin) } else { address });
+    failure
+}
+
+fn is_safe(request: &Sanitized) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+/// Where somebody goes on after signing in: here, or where the form stood that could not be sent.
+fn next(live: &Live, asked: &Asked<'_>, request: &Sanitized) -> String {
+    let path = if is_safe(request) {
+        request.target().raw().to_owned()
+    } else {
+        referring_path(request.headers(), asked.origin).unwrap_or_else(|| "/".to_owned())
+    };
+    match live.config.sessions.cookie.domain {
+        Some(_) => format!("{}{path}", asked.origin),
+        None => path,
+    }
+}
+
+/// The path of a `Referer` on the same origin.
+fn referring_path(headers: &HeaderMap, own: &Origin) -> Option<String> {
+    let mut values = headers.get_all(header::REFERER).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let rest = value.to_str().ok()?.strip_prefix(&own.to_string())?;
+    rest.starts_with('/').then(|| rest.to_owned())
+}
+
+/// 403, in words that help the one who reads it.
+pub(super) fn deny(
+    live: &Live,
+    refusal: &Refusal,
+    asked: &Asked<'_>,
+    request: &Sanitized,
+) -> Failure {
+    let failure = Failure::new(StatusCode::FORBIDDEN).detail(refusal.reason.clone());
+    let Some(identity) = asked.caller.identity() else {
+        return failure.explanation(
+            "This address is not open to where you are. Signing in would not change that.",
+        );
+    };
+    let who = &identity.user.email;
+    let another = another_account_address(&live.config, &next(live, asked, request));
+    let mut failure = failure
+        .explanation(explanation(refusal, who))
+        .link("Use another account", another)
+        .link("Your account", portal_address(&live.config, "account"));
+    if identity.user.is_superuser {
+        failure.command = command(&refusal.missing, identity);
+    }
+    failure
+}
+
+fn explanation(refusal: &Refusal, who: &str) -> String {
+    let missing = &refusal.missing;
+    let what = if !missing.roles.is_empty() {
+        format!("This page needs one of these roles: {}.", missing.roles.join(", "))
+    } else if !missing.permissions.is_empty() {
+        format!("This page needs these permissions: {}.", missing.permissions.join(", "))
+    } else if missing.verification {
+        "This page needs a verified e-mail address, and yours is not verified yet.".to_owned()
+    } else {
+        "This page is not open to this account.".to_owned()
+    };
+    format!("You are signed in as {who}. {what} Ask an administrator of this site for access.")
+}
+
+/// The command that would grant what is missing.
+fn command(missing: &Missing, identity: &Identity) -> Option<String> {
+    let who = &identity.user.email;
+    if let Some(role) = missing.roles.first() {
+        return Some(format!("portcullis user grant {who} {}", quoted(role)));
+    }
+    if !missing.permissions.is_empty() {
+        let permissions: Vec<String> =
+            missing.permissions.iter().map(|name| format!("--permission {name}")).collect();
+        return Some(format!("portcullis role create NAME {}", permissions.join(" ")));
+    }
+    missing.verification.then(|| format!("portcullis user verify {who}"))
+}
+
+/// A role's name as a shell takes it: names hold letters, digits, space, `.`, `_` and `-` only.
+fn quoted(role: &str) -> String {
+    if role.contains(' ') { format!("\"{role}\"") } else { role.to_owned() }
+}
+
+/// What the upstream's failure looks like from outside, and who is told.
+pub(super) fn upstream(
+    worker: &Worker,
+    record: &Record,
+    upstream: &str,
+    error: &ForwardError,
+) -> Failure {
+    let status = error.status();
+    if let Some(kind) = error.failure() {
+        record.metrics().failed(worker.index, kind);
+        tracing::warn!(
+            upstream.name = upstream,
+            request.id = record.request_id(),
+            error = %Causes(error),
+            "an upstream failed"
+        );
+    }
+    let explanation = match status {
+        StatusCode::GATEWAY_TIMEOUT => "The application behind this gateway took too long.",
+        StatusCode::BAD_GATEWAY => "The application behind this gateway cannot be reached.",
+        StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.",
+        _ => "The request was malformed or broke off.",
+    };
+    let failure = Failure::new(status).explanation(explanation);
+    if error.failure().is_some() {
+        return failure;
+    }
+    // What is left of the body must not be read as a request.
+    failure.header(header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+/// `Set-Cookie` values that clear two cookies of our name, which were both ignored.
+pub(super) fn stray_cookies(credentials: &Credentials, sessions: &Sessions) -> Vec<HeaderValue> {
+    if credentials.cookie == CookieCredential::Several {
+        sessions.clearing_cookies()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The same, on a failure.
+pub(super) fn clear_stray(
+    failure: Failure,
+    credentials: &Credentials,
+    sessions: &Sessions,
+) -> Failure {
+    const SET_COOKIE: HeaderName = header::SET_COOKIE;
+    stray_cookies(credentials, sessions)
+        .into_iter()
+        .fold(failure, |failure, value| failure.header(SET_COOKIE, value))
+}

@@ -1,0 +1,105 @@
+//! An upstream's answer on its way to the client.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, StatusCode, Version, header};
+use http_body_util::Full;
+
+use super::body::Content;
+use super::record::Record;
+use super::stream_leave::StreamLeave;
+use super::worker::Worker;
+use crate::config::{Allow, Cache, Route};
+use crate::proxy::download::{Download, Leave as _};
+use crate::proxy::forward::Answer;
+use crate::proxy::tunnel::{self, Oversight};
+use crate::proxy::wire::ClientState;
+use crate::web::cookies;
+use crate::web::headers::{guard_caching, sanitise_response};
+
+/// What a request leaves to be done with its answer.
+pub(super) struct Ending {
+    /// The caller's leave, if the answer depends on one.
+    pub(super) leave: Option<StreamLeave>,
+    /// Cookies to clear.
+    pub(super) clear: Vec<HeaderValue>,
+}
+
+/// Takes out what is not the upstream's to say, and lets the body stream.
+pub(super) fn finish(
+    worker: &Arc<Worker>,
+    client: &Arc<ClientState>,
+    answer: Answer,
+    ending: Ending,
+    record: &Record,
+) -> Response<Content> {
+    let live = &record.live;
+    // The record of a forwarded request always names its route.
+    let route = record.route.map(|route| live.policy.route(route));
+    let Answer { response, lease, upgrade, .. } = answer;
+    let (mut parts, body) = response.into_parts();
+    // The version is each connection's own: an old upstream must not end the client's keep-alive.
+    parts.version = Version::HTTP_11;
+    let headers = &mut parts.headers;
+    sanitise_response(headers);
+    if headers.contains_key(header::SET_COOKIE) {
+        cookies::strip_own_set(headers, &live.config.sessions.cookie.name);
+    }
+    if let Some(route) = route {
+        guard(headers, route);
+    }
+    for value in ending.clear {
+        headers.append(header::SET_COOKIE, value);
+    }
+    let Some((client_side, upstream_side)) = upgrade else {
+        let idle = route.map_or(crate::proxy::wire::CLIENT_WRITE, |r| r.upstream.idle_timeout);
+        let deadlines = Arc::clone(&client.deadlines);
+        let body = Download::new(body, deadlines, idle, lease, ending.leave);
+        return Response::from_parts(parts, Content::Proxied(Box::new(body)));
+    };
+    debug_assert_eq!(parts.status, StatusCode::SWITCHING_PROTOCOLS);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    client.become_tunnel();
+    let oversight = oversee(worker, ending.leave, route);
+    let clock = worker.gateway.clock.clone();
+    worker.tunnels.spawn(async move {
+        // Held so that the connection is not given to another request.
+        let _lease = lease;
+        // Either side may be gone before the protocol has changed; then there is nothing to carry.
+        if let (Ok(client), Ok(upstream)) = tokio::join!(client_side, upstream_side) {
+            tunnel::carry(client, upstream, oversight, clock).await;
+        }
+    });
+    Response::from_parts(parts, Content::Own(Full::default()))
+}
+
+fn guard(headers: &mut http::HeaderMap, route: &Route) {
+    match route.allow {
+        Allow::Public => {
+            if route.no_store {
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+        }
+        Allow::Optional(_) | Allow::Rule(_) => {
+            guard_caching(headers, route.cache == Cache::Upstream, route.no_store);
+        }
+    }
+}
+
+fn oversee(worker: &Worker, leave: Option<StreamLeave>, route: Option<&Arc<Route>>) -> Oversight {
+    let cut = worker.gateway.drain.cut.clone();
+    let on_use: Box<dyn Fn() + Send + Sync> = match &leave {
+        Some(leave) => leave.on_use(),
+        None => Box::new(|| {}),
+    };
+    Oversight {
+        leave: match leave {
+            Some(leave) => leave.ended(),
+            None => Box::pin(std::future::pending()),
+        },
+        on_use,
+        idle: route.map_or(crate::proxy::wire::CLIENT_WRITE, |route| route.upstream.idle_timeout),
+        cut: Box::pin(async move { cut.cancelled().await }),
+    }
+}
