@@ -1,0 +1,126 @@
+//! Changing accounts.
+
+use std::io::Write;
+
+use super::{GrantArgs, RevokeArgs, SetPasswordArgs, WhoArgs, find};
+use crate::accounts::{Actor, People};
+use crate::cli::desk::{self, Desk};
+use crate::cli::failure::Failure;
+use crate::cli::role::warn_of_undefined;
+use crate::clock::Timestamp;
+use crate::config::duration;
+use crate::identity::user::{RoleGrant, User};
+use crate::server::examine::Examined;
+use crate::store::{Flag, Store};
+
+/// Everything a change needs.
+struct Opened {
+    examined: Examined,
+    store: Store,
+    people: People,
+    user: User,
+}
+
+async fn open(who: &WhoArgs, desk: &Desk) -> Result<Opened, Failure> {
+    let examined = desk.examine()?;
+    let store = desk.open(&examined.config).await?;
+    let people = desk.people(&examined.config, &store);
+    let user = find(&people, &who.who).await?;
+    Ok(Opened { examined, store, people, user })
+}
+
+/// Sets a password.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn set_password(args: &SetPasswordArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let opened = open(&args.who, desk).await?;
+    let password = args.password.read(&opened.user.email)?;
+    opened.people.set_password(&opened.user, password, &Actor::cli()).await?;
+    writeln!(desk.out, "set the password of {}; every session of it has ended", opened.user.email)?;
+    Ok(())
+}
+
+/// Changes a flag.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn set_flag(who: &WhoArgs, flag: Flag, desk: &mut Desk) -> Result<(), Failure> {
+    let Opened { people, user, .. } = open(who, desk).await?;
+    people.set_flag(user.id, flag, &Actor::cli()).await?;
+    let email = &user.email;
+    match flag {
+        Flag::Active(true) => writeln!(desk.out, "activated {email}")?,
+        Flag::Active(false) => {
+            writeln!(desk.out, "deactivated {email}; every session of it has ended")?;
+        }
+        Flag::Verified => writeln!(desk.out, "{email} is verified")?,
+    }
+    Ok(())
+}
+
+/// Deletes an account.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn delete(who: &WhoArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let Opened { people, user, .. } = open(who, desk).await?;
+    people.delete(user.id, &Actor::cli()).await?;
+    writeln!(desk.out, "deleted {}", user.email)?;
+    Ok(())
+}
+
+/// Grants roles, for good or until a time.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn grant(args: &GrantArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let until = end_of(args, desk.clock.now())?;
+    let Opened { examined, store, people, user } = open(&args.who, desk).await?;
+    for role in &args.roles {
+        let grant = RoleGrant { role: role.clone(), until };
+        people.grant(user.id, &grant, &Actor::cli()).await?;
+        match until {
+            None => writeln!(desk.out, "granted {role} to {}", user.email)?,
+            Some(end) => writeln!(desk.out, "granted {role} to {} until {end}", user.email)?,
+        }
+    }
+    warn_of_undefined(&args.roles, &examined.config, &desk::database_roles(Some(&store)).await?)
+}
+
+/// Takes roles away.
+///
+/// # Errors
+/// [`Failure::Failed`] when one of them was not held (the others are taken all the same).
+pub(super) async fn revoke(args: &RevokeArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let Opened { people, user, .. } = open(&args.who, desk).await?;
+    let mut not_held = Vec::new();
+    for role in &args.roles {
+        if people.revoke(user.id, role, &Actor::cli()).await? {
+            writeln!(desk.out, "took {role} from {}", user.email)?;
+        } else {
+            not_held.push(role.as_str());
+        }
+    }
+    if not_held.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("{} does not hold {}", user.email, not_held.join(", "))))
+}
+
+fn end_of(args: &GrantArgs, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let end = match (&args.until, &args.duration) {
+        (Some(text), _) => Timestamp::parse(text).ok_or_else(|| {
+            Failure::Usage(format!("--until {text}: not a time such as 2027-01-31T18:00:00Z"))
+        })?,
+        (None, Some(text)) => {
+            let duration = duration::read(text);
+            now.after(duration.map_err(|error| Failure::Usage(format!("--for {text}: {error}")))?)
+        }
+        (None, None) => return Ok(None),
+    };
+    if end <= now {
+        return Err(Failure::Usage(format!("the grant would end at {end}, which is past")));
+    }
+    Ok(Some(end))
+}
