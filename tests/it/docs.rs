@@ -1,0 +1,142 @@
+//! What the documentation shows is what works: every YAML block is part of an example, and every
+//! example is a configuration without errors and warnings.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use portcullis::identity::access::Interner;
+use portcullis::server::examine::examine;
+use portcullis::web::headers::{Field, Preset};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(directory)).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == extension));
+    files.sort();
+    files
+}
+
+fn examples() -> Vec<PathBuf> {
+    let mut examples = files("examples", "yaml");
+    examples.push(root().join("src/cli/starter.yaml"));
+    examples
+}
+
+/// The fenced blocks of a language, without the indentation of a list they stand in.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}");
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() == fence {
+            let indent = line.len() - line.trim_start().len();
+            let block = lines.by_ref().take_while(|line| line.trim() != "```");
+            let block: Vec<&str> = block.map(|line| line.get(indent..).unwrap_or("")).collect();
+            blocks.push(block.join("\n"));
+        }
+    }
+    blocks
+}
+
+/// Lines without the spaces that line columns up, which a page may set differently.
+fn plain(text: &str) -> Vec<String> {
+    let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(squeeze).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn every_yaml_block_of_the_documentation_stands_in_an_example() {
+    let examples: Vec<Vec<String>> =
+        examples().iter().map(|file| plain(&fs::read_to_string(file).unwrap())).collect();
+    let mut pages = files("docs", "md");
+    pages.push(root().join("README.md"));
+    let mut seen = 0;
+    for page in pages {
+        for block in blocks(&fs::read_to_string(&page).unwrap(), "yaml") {
+            let block = plain(&block);
+            let is_shown = examples
+                .iter()
+                .any(|example| example.windows(block.len()).any(|part| part == block));
+            assert!(is_shown, "{}: in no example:\n{}", page.display(), block.join("\n"));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "only {seen} blocks found");
+}
+
+#[test]
+fn every_example_is_a_configuration_without_errors_and_warnings() {
+    let secret = "e3b2a9c07f4d1856aa90c4be7d21f6035b8de2719c40f3ad";
+    let env: BTreeMap<String, String> = [
+        ("PORTCULLIS_SECRET", secret),
+        ("DATABASE_URL", "postgres://portcullis:secret@db.example.com/portcullis"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    for example in examples() {
+        let found = examine(&example, &env, &Interner::default());
+        let found = found.unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let warnings: Vec<String> = found.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings.is_empty(), "{}", warnings.join("\n"));
+    }
+}
+
+#[test]
+fn every_explanation_shown_is_what_the_command_says() {
+    let page = fs::read_to_string(root().join("docs/read-a-decision.md")).unwrap();
+    let mut seen = 0;
+    for block in blocks(&page, "console") {
+        let (line, shown) = block.split_once('\n').unwrap_or((&block, ""));
+        let Some(arguments) = line.strip_prefix("$ portcullis explain ") else { continue };
+        if shown.is_empty() {
+            continue;
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["-c", "examples/rules.yaml", "explain"])
+            .args(arguments.split_whitespace())
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), shown.trim_end(), "{line}");
+        seen += 1;
+    }
+    assert!(seen >= 3, "only {seen} explanations found");
+}
+
+#[test]
+fn the_table_of_headers_names_what_the_code_sends() {
+    let page = fs::read_to_string(root().join("docs/headers.md")).unwrap().to_lowercase();
+    for (preset, name) in Preset::NAMED {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let fields = preset.fields().iter().map(|(header, _)| header);
+        for header in preset.user_names().iter().chain(fields) {
+            assert!(row.contains(&format!("`{header}`")), "{name}: {header}");
+        }
+    }
+    for (_, field, _) in Field::NAMED {
+        assert!(page.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = files("docs", "md");
+    pages.push(root().join("README.md"));
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            let target = page.parent().unwrap().join(file);
+            assert!(target.exists(), "{}: {link}", page.display());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What crosses modules, in one binary: every test starts what it needs (gateway, database, upstream,
+//! browser) on free ports and owns it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "tests fail by panicking, and nothing here is seen from outside"
+)]
+
+mod accounts_http;
+mod answers;
+mod architecture;
+mod attacks;
+mod browser;
+mod chaos;
+mod cli;
+mod config;
+mod cross_site;
+mod demo;
+mod docs;
+mod example_fastapi;
+mod explain;
+mod forwarding;
+mod harness;
+mod hosts;
+mod lifecycle;
+mod observability;
+mod pages;
+mod policy_cases;
+mod postgres;
+mod raw;
+mod sessions;
+mod staleness;
+mod store;
+mod streaming;
+mod upstream;
+mod websocket;

@@ -1,0 +1,323 @@
+//! How soon a change counts: what the command line does to a running gateway, on both databases, and
+//! what happens while the database is out of reach.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::chaos::Chaos;
+use crate::harness::{Gateway, Process, Stopwatch, report};
+use crate::postgres::Postgres;
+use crate::raw::{Client, Raw};
+use crate::upstream::Upstream;
+
+const YAML: &str = r#"
+upstreams: { app: "${APP}" }
+roles: { editor: { permissions: ["pages:edit"] } }
+routes:
+  - { path: "/**", upstream: app, allow: authenticated }
+  - { path: "/public", upstream: app, allow: public }
+  - { path: "/editors", upstream: app, allow: { roles: [editor] } }
+  - { path: "/reports", upstream: app, allow: { permissions: ["reports:read"] } }
+"#;
+
+/// The promise: what the command line changes is in force this soon after it has ended.
+const PROMISE: Duration = Duration::from_secs(1);
+/// Changes tried on each store.
+const ROUNDS: usize = 200;
+
+/// Runs a command and returns a watch that runs since its end.
+fn run(process: &Process, arguments: &[&str]) -> Stopwatch {
+    let output = process.run(arguments, "");
+    let ended = Stopwatch::start();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    ended
+}
+
+/// Asks until the answer is the one expected; how long after `since` that was.
+async fn time_until(client: &Client, target: &str, status: u16, since: &Stopwatch) -> Duration {
+    loop {
+        let asked = since.elapsed();
+        // An answer under way when its leave ends is cut: then there is none.
+        let answered = client.get(target).try_send().await.map(|answer| answer.status);
+        if answered == Some(status) {
+            return asked;
+        }
+        assert!(since.elapsed() < 5 * PROMISE, "{target} still answers {answered:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Changes everything the command line can change, again and again, and times each.
+async fn measure(name: &str, process: &Process) {
+    run(process, &["role", "create", "reporter"]);
+    process.create_user("root", &["--superuser"]);
+    process.create_user("ann", &["--role", "editor", "--role", "reporter"]);
+    let steps: [(&[&str], &str, u16); 6] = [
+        (&["role", "grant", "reporter", "reports:read"], "/reports", 200),
+        (&["role", "revoke", "reporter", "reports:read"], "/reports", 403),
+        (&["user", "revoke", "ann@example.com", "editor"], "/editors", 403),
+        (&["user", "grant", "ann@example.com", "editor"], "/editors", 200),
+        (&["session", "revoke", "--user", "ann@example.com"], "/x", 401),
+        (&["user", "deactivate", "ann@example.com"], "/x", 401),
+    ];
+    let mut ann = process.sign_in("ann").await;
+    let mut longest = (Duration::ZERO, "");
+    for round in 0..ROUNDS {
+        let (arguments, target, status) = steps[round % steps.len()];
+        // The session is in the cache and says the opposite.
+        let before = ann.get(target).send().await.status;
+        assert_ne!(before, status, "round {round}, {arguments:?}");
+        let ended = run(process, arguments);
+        let took = time_until(&ann, target, status, &ended).await;
+        longest = longest.max((took, arguments[1]));
+        if status == 401 {
+            if arguments[1] == "deactivate" {
+                run(process, &["user", "activate", "ann@example.com"]);
+            }
+            ann = process.sign_in("ann").await;
+        }
+    }
+    let (took, what) = longest;
+    report(&format!(
+        "{name}: {ROUNDS} changes in force {took:?} after the command's end at most ({what})"
+    ));
+    assert!(longest.0 < PROMISE, "{longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_line_changes_is_in_force_within_a_second_on_sqlite() {
+    let upstream = Upstream::start();
+    let process = Gateway::builder(YAML).with("APP", &upstream.url()).spawn().await;
+    measure("SQLite", &process).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_line_changes_is_in_force_within_a_second_on_postgresql() {
+    let upstream = Upstream::start();
+    let url = Postgres::start().database().await;
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let process = builder.spawn().await;
+    measure("PostgreSQL", &process).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_database_a_gateway_is_right_or_silent_and_recovers_by_itself() {
+    let upstream = Upstream::start();
+    let chaos = Chaos::start(Postgres::start().address());
+    let url = Postgres::start().database().await;
+    let url = url.replace(&Postgres::start().address().to_string(), &chaos.address.to_string());
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    // A minute, so that what the test itself takes on a busy machine does not count.
+    let builder = builder.key("sessions", "{ max_staleness: 1m }");
+    let gateway = builder.start().await;
+    let ann = gateway.person("ann").role("editor").sign_in().await;
+    let bob = gateway.person("bob").sign_in_with_bearer().await;
+    let nobody = gateway.client();
+    for fault in ["cut", "stalled"] {
+        for client in [&ann, &bob] {
+            client.get("/x").send().await.expect(200);
+        }
+        if fault == "cut" {
+            chaos.cut();
+        } else {
+            chaos.stall();
+        }
+        ann.get("/x").send().await.expect(200);
+        gateway.clock.advance_monotonic(Duration::from_secs(40));
+        ann.get("/editors").send().await.expect(200);
+        bob.get("/x").send().await.expect(200);
+        gateway.clock.advance_monotonic(Duration::from_secs(21));
+        for client in [&ann, &bob] {
+            let watch = Stopwatch::start();
+            let answer = client.get("/x").send().await.expect(503);
+            assert!(answer.header("retry-after").is_some());
+            assert!(watch.elapsed() < Duration::from_secs(3), "{fault}: a load has a deadline");
+            client.get("/public").send().await.expect(200);
+        }
+        nobody.get("/public").send().await.expect(200);
+        nobody.get("/x").send().await.expect(401);
+        let ready = gateway.management().get("/health/ready").send().await;
+        assert_eq!(ready.status, 503, "{fault}: {}", ready.text());
+        gateway.management().get("/health/live").send().await.expect(200);
+        chaos.restore();
+        let watch = Stopwatch::start();
+        while ann.get("/x").send().await.status != 200 {
+            assert!(watch.elapsed() < Duration::from_secs(10), "{fault}: no recovery");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        gateway.wait_for(&gateway.management(), "/health/ready", 200).await;
+        bob.get("/x").send().await.expect(200);
+        ann.get("/editors").send().await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_the_store_that_cannot_be_reached() {
+    let upstream = Upstream::start();
+    let chaos = Chaos::start(Postgres::start().address());
+    let url = Postgres::start().database().await;
+    let url = url.replace(&Postgres::start().address().to_string(), &chaos.address.to_string());
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let gateway = builder.start().await;
+    let management = gateway.management();
+    let ready = management.get("/health/ready").send().await.expect(200).text();
+    assert!(!ready.contains("store"), "{ready}");
+    for fault in ["cut", "stalled"] {
+        if fault == "cut" {
+            chaos.cut();
+        } else {
+            chaos.stall();
+        }
+        gateway.clock.advance_monotonic(Duration::from_secs(10));
+        let unready = management.get("/health/ready").send().await.expect(503).text();
+        let named: Vec<_> = unready.lines().filter(|line| line.starts_with("store")).collect();
+        assert_eq!(named.len(), 1, "{fault}: {unready}");
+        assert!(!unready.contains("postgres://") && !unready.contains("ready\n"), "{unready}");
+        chaos.restore();
+        gateway.wait_for(&management, "/health/ready", 200).await;
+        let ready = management.get("/health/ready").send().await.expect(200).text();
+        assert!(!ready.contains("store"), "{fault}: {ready}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_max_staleness_is_the_bound_there_is() {
+    let upstream = Upstream::start();
+    let chaos = Chaos::start(Postgres::start().address());
+    let url = Postgres::start().database().await;
+    let url = url.replace(&Postgres::start().address().to_string(), &chaos.address.to_string());
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let gateway = builder.key("sessions", "{ max_staleness: 40s }").start().await;
+    let ann = gateway.person("ann").sign_in().await;
+    // Once the log's reader has seen her made, her session stays cached.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    ann.get("/x").send().await.expect(200);
+    chaos.cut();
+    for _ in 0..3 {
+        gateway.clock.advance_monotonic(Duration::from_secs(12));
+        ann.get("/x").send().await.expect(200);
+        gateway.management().get("/health/ready").send().await.expect(200);
+    }
+    gateway.clock.advance_monotonic(Duration::from_secs(12));
+    ann.get("/x").send().await.expect(503);
+    gateway.management().get("/health/ready").send().await.expect(503);
+}
+
+/// What is known of a role that is flipped: odd while it has been taken for good, for a second and
+/// more.
+type Taken = Arc<AtomicUsize>;
+
+/// Asks again and again; how many answers allowed, how many while the role had been taken refused,
+/// and how many while it had been taken allowed.
+async fn ask(client: Client, taken: Taken, over: Arc<AtomicBool>) -> [usize; 3] {
+    let (mut allowed, mut refused, mut stale) = (0, 0, 0);
+    let mut raw = Raw::connect(client.address()).await;
+    while !over.load(Ordering::SeqCst) {
+        let before = taken.load(Ordering::SeqCst);
+        let status = client.get("/editors").send_on(&mut raw).await.status;
+        let is_taken = before % 2 == 1 && taken.load(Ordering::SeqCst) == before;
+        assert!([200, 403].contains(&status), "{status}");
+        if status == 200 {
+            allowed += 1;
+            stale += usize::from(is_taken);
+        } else {
+            refused += usize::from(is_taken);
+        }
+    }
+    [allowed, refused, stale]
+}
+
+/// Flips a role for a while and leaves it taken, round after round, while many ask for what it opens:
+/// from a second after the last commit on nobody may be let in by what was loaded in between.
+async fn flip_under_load(name: &str, clients: Vec<Client>, flip: impl AsyncFn(bool)) {
+    let (taken, over) = (Taken::default(), Arc::<AtomicBool>::default());
+    let ask = |client: &Client| tokio::spawn(ask(client.clone(), taken.clone(), over.clone()));
+    let load: Vec<_> = clients.iter().map(ask).collect();
+    let mut flips = 0;
+    for _ in 0..6 {
+        let watch = Stopwatch::start();
+        while watch.elapsed() < Duration::from_millis(800) {
+            flip(true).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            flip(false).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            flips += 2;
+        }
+        tokio::time::sleep(PROMISE).await;
+        taken.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        taken.fetch_add(1, Ordering::SeqCst);
+    }
+    over.store(true, Ordering::SeqCst);
+    let mut sums = [0; 3];
+    for task in load {
+        let counts = task.await.unwrap();
+        sums = std::array::from_fn(|at| sums[at] + counts[at]);
+    }
+    let [allowed, refused, stale] = sums;
+    report(&format!("{name}: {flips} flips, {allowed} allowed, {refused} refused for good"));
+    assert_eq!(stale, 0, "let in by a role taken more than a second ago");
+    assert!(flips >= 12 && allowed > 0 && refused > 100, "{flips} {sums:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_flipped_under_load_never_leaves_a_stale_leave_on_one_node() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
+    gateway.person("ann").create().await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(gateway.sign_in("ann").await);
+        clients.push(gateway.sign_in_with_bearer("ann").await);
+    }
+    let gateway = &gateway;
+    flip_under_load("SQLite, one process", clients, async |is_given| {
+        if is_given {
+            gateway.grant("ann", "editor", None).await;
+        } else {
+            gateway.revoke("ann", "editor").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_flipped_on_another_node_never_leaves_a_stale_leave() {
+    let upstream = Upstream::start();
+    let url = Postgres::start().database().await;
+    let builder = || Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let (process, other) = (builder().spawn().await, builder().start().await);
+    other.person("ann").create().await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(process.sign_in("ann").await);
+    }
+    let other = &other;
+    flip_under_load("PostgreSQL, two nodes", clients, async |is_given| {
+        if is_given {
+            other.grant("ann", "editor", None).await;
+        } else {
+            other.revoke("ann", "editor").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_flipped_by_the_command_line_never_leaves_a_stale_leave() {
+    let upstream = Upstream::start();
+    let process = Gateway::builder(YAML).with("APP", &upstream.url()).spawn().await;
+    process.create_user("root", &["--superuser"]);
+    process.create_user("ann", &[]);
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(process.sign_in("ann").await);
+    }
+    let process = &process;
+    flip_under_load("SQLite, command line", clients, async |is_given| {
+        let verb = if is_given { "grant" } else { "revoke" };
+        tokio::task::block_in_place(|| run(process, &["user", verb, "ann@example.com", "editor"]));
+    })
+    .await;
+}
