@@ -16,6 +16,8 @@ use crate::web::headers::{Field, Hygiene, fold};
 pub(super) struct RouteParts {
     pub(super) hygiene: Arc<Hygiene>,
     pub(super) metrics: Arc<RouteMetrics>,
+    /// As people read it, for the access log.
+    pub(super) rule: String,
 }
 
 /// One state of the configuration, as requests see it.
@@ -49,12 +51,17 @@ impl Live {
         let routes = config
             .routes
             .iter()
-            .map(|route| {
+            .enumerate()
+            .map(|(index, route)| {
                 let hygiene = by_upstream.entry(&route.upstream.name).or_insert_with(|| {
                     let permitted = route.upstream.permit_headers.clone();
                     Arc::new(Hygiene { identity: identity.clone(), permitted })
                 });
-                RouteParts { hygiene: Arc::clone(hygiene), metrics: metrics.route(&route.name) }
+                RouteParts {
+                    hygiene: Arc::clone(hygiene),
+                    metrics: metrics.route(&route.name),
+                    rule: policy.rule_text(RouteId(index)),
+                }
             })
             .collect();
         Self {

@@ -26,6 +26,8 @@ pub(super) struct Record {
     pub(super) listed_origin: Option<HeaderValue>,
     pub(super) address: Option<IpAddr>,
     pub(super) route: Option<RouteId>,
+    /// The route whose rule decided: the request's own, or that of another reading of its target.
+    pub(super) decided_by: Option<RouteId>,
     pub(super) is_portal: bool,
     /// A bearer token of ours was sent.
     pub(super) sent_bearer: bool,
@@ -85,6 +87,7 @@ impl Record {
             listed_origin: None,
             address: None,
             route: None,
+            decided_by: None,
             is_portal: false,
             sent_bearer: false,
             decision: "-",
@@ -124,6 +127,7 @@ impl Record {
                 host: &parts.host,
                 path: &parts.path,
                 route: self.route_name(),
+                rule: self.decided_by.map_or("-", |route| &self.live.parts(route).rule),
                 decision: self.decision,
                 subject: &subject,
                 status,

@@ -292,6 +292,7 @@ fn decide(
     };
     match live.policy.decide(destination, &facts) {
         Decision::Allow(permit) => {
+            record.decided_by = Some(permit.route());
             if refuse::is_cross_site(live, asked, request, &permit) {
                 record.decision = "deny";
                 record.metrics().refused(worker.index, Refused::CrossSite);
@@ -302,11 +303,13 @@ fn decide(
         }
         Decision::Challenge(refusal) => {
             record.decision = "challenge";
+            record.decided_by = Some(refusal.route);
             record.metrics().refused(worker.index, Refused::Challenge);
             Err(refuse::challenge(live, &refusal, asked, request, record))
         }
         Decision::Deny(refusal) => {
             record.decision = "deny";
+            record.decided_by = Some(refusal.route);
             record.metrics().refused(worker.index, Refused::Deny);
             Err(refuse::deny(live, &refusal, asked, request))
         }

@@ -36,6 +36,8 @@ pub struct Line<'a> {
     pub path: &'a str,
     /// Name of the route, or `portal`, `-`.
     pub route: &'a str,
+    /// The rule that decided, as `portcullis routes` writes it; `-` where none did.
+    pub rule: &'a str,
     /// What was decided: `allow`, `challenge`, `deny`, `-`.
     pub decision: &'a str,
     /// The caller's id; empty for nobody.
@@ -150,9 +152,9 @@ fn write_out(shards: &[Mutex<Vec<u8>>], stop: &AtomicBool, mut out: Box<dyn Writ
 }
 
 fn write_text(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-    let Line { request_id, client, method, host, path, route, decision, subject, .. } = line;
+    let Line { request_id, client, method, host, path, route, rule, decision, subject, .. } = line;
     write!(out, "{} {method} {host}{} {} client={client}", line.at, Escaped(path), line.status)?;
-    write!(out, " route={:?} decision={decision} subject={}", route, dash(subject))?;
+    write!(out, " route={route:?} rule={rule:?} decision={decision} subject={}", dash(subject))?;
     write!(out, " ms={:.3} upstream_ms=", millis(line.duration))?;
     match line.upstream {
         Some(time) => write!(out, "{:.3}", millis(time))?,
@@ -170,6 +172,7 @@ fn write_json(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
         ("host", line.host),
         ("path", line.path),
         ("route", line.route),
+        ("rule", line.rule),
         ("decision", line.decision),
         ("subject", line.subject),
     ]
@@ -231,6 +234,7 @@ mod tests {
             host: "app.example.com",
             path: "/a b\n",
             route: "/a/**",
+            rule: "{roles: [admin]}",
             decision: "allow",
             subject: "",
             status: 200,
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "2023-11-14T22:13:20Z GET app.example.com/a\\u{20}b\\u{a} 200 client=192.0.2.1 \
-             route=\"/a/**\" decision=allow subject=- ms=1.500 upstream_ms=1.000 id=abc\n"
+             route=\"/a/**\" rule=\"{roles: [admin]}\" decision=allow subject=- ms=1.500 upstream_ms=1.000 id=abc\n"
         );
     }
 

@@ -43,6 +43,7 @@ async fn every_request_leaves_one_line_and_no_secret() {
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(json["route"], "admins");
     assert_eq!(json["decision"], "deny");
+    assert_eq!(json["rule"], "{roles: [admin]}");
     assert_eq!(json["status"], 403);
     assert_eq!(json["method"], "GET");
     assert_eq!(json["client"], "127.0.0.1");
