@@ -1,33 +1,9 @@
-//! Attack cases that need bytes no ordinary client sends, named by their ids in the catalogue of
-//! attacks that the project is held to.
+//! Request smuggling and message framing: what both sides must read in one way.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
-use crate::harness::Gateway;
-use crate::raw::{PATIENCE, Raw};
-use crate::upstream::Upstream;
-
-const YAML: &str = r#"
-upstreams: { app: "${APP}" }
-routes:
-  - { path: "/**", upstream: app, allow: public }
-  - { path: "/private", upstream: app, allow: authenticated }
-"#;
-
-async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
-}
-
-/// Sends bytes on a connection of their own; the status of the first answer.
-async fn status_of(gateway: &Gateway, bytes: &str) -> u16 {
-    let mut raw = Raw::connect(gateway.address).await;
-    raw.send(bytes).await;
-    timeout(PATIENCE, raw.try_head()).await.unwrap().map_or(0, |head| head.status)
-}
+use super::{start, status_of};
+use crate::raw::Raw;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smg_28_an_absolute_target_without_a_path_is_the_root_and_never_empty() {

@@ -1,0 +1,30 @@
+//! Attack cases, named by their ids in the catalogue of attacks that the project is held to. Each is a
+//! generator over variants, on raw sockets against an upstream that records what it receives.
+
+mod framing;
+
+use tokio::time::timeout;
+
+use crate::harness::Gateway;
+use crate::raw::{PATIENCE, Raw};
+use crate::upstream::Upstream;
+
+const YAML: &str = r#"
+upstreams: { app: "${APP}" }
+routes:
+  - { path: "/**", upstream: app, allow: public }
+  - { path: "/private", upstream: app, allow: authenticated }
+"#;
+
+async fn start() -> (Upstream, Gateway) {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
+    (upstream, gateway)
+}
+
+/// Sends bytes on a connection of their own; the status of the first answer.
+async fn status_of(gateway: &Gateway, bytes: &str) -> u16 {
+    let mut raw = Raw::connect(gateway.address).await;
+    raw.send(bytes).await;
+    timeout(PATIENCE, raw.try_head()).await.unwrap().map_or(0, |head| head.status)
+}
