@@ -72,7 +72,7 @@ impl<'a> UserBody<'a> {
 impl<'a> MeBody<'a> {
     pub(super) fn of(identity: &'a Identity) -> Self {
         let roles = &identity.subject.access.role_names;
-        Self::new(&identity.user, roles, &identity.expanded_permissions)
+        Self::new(identity.user(), roles, &identity.subject.access.expanded)
     }
 
     fn new(user: &'a User, roles: &'a [String], permissions: &'a [String]) -> Self {
@@ -82,7 +82,7 @@ impl<'a> MeBody<'a> {
 
 impl<'a> SessionBody<'a> {
     pub(super) fn of(identity: &'a Identity) -> Self {
-        Self::new(MeBody::of(identity), &identity.session)
+        Self::new(MeBody::of(identity), identity.session())
     }
 
     fn new(user: MeBody<'a>, session: &SessionRow) -> Self {
