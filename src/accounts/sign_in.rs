@@ -398,25 +398,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::identity::user::Profile;
 
     fn user() -> User {
-        User {
-            id: Uuid::from_u128(1),
-            email: "ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
-            password_hash: Some("x".into()),
-            profile: Profile::default(),
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
-        }
+        User { password_hash: Some("x".into()), ..User::sample() }
     }
 
     #[test]

@@ -146,20 +146,10 @@ mod tests {
 
     fn user() -> User {
         User {
-            id: Uuid::from_u128(1),
             email: "Ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
             password_hash: Some("$argon2id$secret".into()),
             profile: Profile { first_name: Some("Ann".into()), ..Profile::default() },
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 3,
-            failed_login_count: 0,
+            ..User::sample()
         }
     }
 

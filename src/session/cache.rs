@@ -302,7 +302,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::{Database, DatabaseUrl};
-    use crate::identity::user::{Method, Profile, User};
+    use crate::identity::user::{Method, User};
     use crate::store::{Migrate, SessionKind, SessionRow};
 
     fn loaded(id: Id, user: Uuid) -> LoadedSession {
@@ -319,22 +319,7 @@ mod tests {
             address: None,
             agent: String::new(),
         };
-        let user = User {
-            id: user,
-            email: "ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
-            password_hash: Some("a hash".into()),
-            profile: Profile::default(),
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: now,
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
-        };
+        let user = User { id: user, created_at: now, ..User::sample() };
         LoadedSession { session, user, grants: Vec::new() }
     }
 
