@@ -108,7 +108,7 @@ async fn a_calendar_is_made_read_changed_and_deleted_by_bearer_and_by_cookie() {
         let escaped = WORK.replace('@', "%40");
         from_own_page(propfind(client, &escaped), client).send().await.expect(207);
     }
-    // A name of the public address in a header is the gateway's business as little as one in a body.
+    // Radicale compares the address in `Destination` with the host and scheme it learns from the gateway.
     let moved = format!("{}{WORK}moved.ics", script.origin());
     script.call("MOVE", EVENT).header("Destination", &moved).send().await.expect(201);
     let back = browser.call("MOVE", &format!("{WORK}moved.ics")).header("Destination", EVENT);
