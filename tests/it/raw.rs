@@ -110,6 +110,11 @@ impl Raw {
         self.try_send(bytes.as_ref()).await.expect("the connection broke while writing");
     }
 
+    /// Ends what we send; the other side may go on.
+    pub async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Reads more into the buffer; `false` at the end of the stream (a reset counts as one).
     async fn fill(&mut self) -> bool {
         self.buffer.reserve(64 * 1024);
