@@ -1,5 +1,7 @@
 //! What `explain` says is what the gateway does.
 
+mod random;
+
 use std::process::Command;
 
 use serde_json::Value;

@@ -29,6 +29,7 @@ mod pages;
 mod policy_cases;
 mod postgres;
 mod raw;
+mod reading;
 mod sessions;
 mod staleness;
 mod store;
