@@ -33,6 +33,7 @@ mod pages;
 mod policy_cases;
 mod postgres;
 mod raw;
+mod reading;
 mod sessions;
 mod staleness;
 mod store;

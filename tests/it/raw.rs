@@ -100,6 +100,15 @@ impl Raw {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Connects from one of this machine's own addresses.
+    pub async fn connect_from(own: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(own.parse().unwrap(), 0)).unwrap();
+        let stream = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// Writes bytes. An error is returned: the other side may have hung up on purpose.
     pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer takes no bytes")
