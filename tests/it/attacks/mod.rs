@@ -2,6 +2,8 @@
 //! generator over variants, on raw sockets against an upstream that records what it receives.
 
 mod framing;
+mod ledger;
+mod trial;
 
 use tokio::time::timeout;
 
