@@ -8,6 +8,7 @@ mod fields;
 mod heads;
 mod hosts;
 mod people;
+mod upgrades;
 
 use super::trial::{Bench, MANNERS, Trial, cut, turn};
 
