@@ -3,6 +3,7 @@
 
 mod framing;
 mod ledger;
+mod paths;
 mod trial;
 
 use tokio::time::timeout;

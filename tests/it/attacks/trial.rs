@@ -1,6 +1,7 @@
 //! Hostile connections by the hundred over one gateway: what each sends, what must come back, and what
 //! the upstream may have received of it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -162,9 +163,12 @@ impl Bench {
         let played: Vec<_> = played.collect().await;
         let received = self.received();
         let mut faults = String::new();
+        let mut by_word: HashMap<&str, Vec<&Received>> = HashMap::new();
+        for received in received.iter().filter(|r| !r.target.starts_with("/probe/")) {
+            by_word.entry(word_in(&received.target)).or_default().push(received);
+        }
         for (trial, outcome) in &played {
-            let mine = received.iter().filter(|received| received.target.contains(&trial.word));
-            let mine: Vec<_> = mine.filter(|r| !r.target.starts_with("/probe/")).collect();
+            let mine = by_word.get(&*trial.word).cloned().unwrap_or_default();
             if let Some(fault) = fault_of(trial, outcome, &mine) {
                 writeln!(faults, "{}: {fault}", trial.what).unwrap();
             }
@@ -198,6 +202,17 @@ impl Bench {
         }
         Outcome { answers, is_kept: false }
     }
+}
+
+/// The word in a target, between the characters that no word holds.
+fn word_in(target: &str) -> &str {
+    let is_word = |part: &&str| {
+        part.len() > 2
+            && part.starts_with('w')
+            && part.ends_with('w')
+            && part[1..part.len() - 1].bytes().all(|byte| byte.is_ascii_digit())
+    };
+    target.split(|c: char| !c.is_ascii_alphanumeric()).find(is_word).unwrap_or_default()
 }
 
 /// Sends pieces one by one. The gateway may hang up before the last.
