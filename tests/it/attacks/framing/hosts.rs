@@ -1,6 +1,6 @@
 //! One host: the one that chooses the table is the one the upstream is told.
 
-use super::super::trial::{Bench, Forwarded, MANNERS, Trial, cut, turn};
+use super::super::trial::{Bench, Forwarded, MANNERS, Trial, Upstreamed, cut, turn};
 use super::{smuggled, start};
 
 /// A request with this target and these lines, and nothing else.
@@ -121,6 +121,24 @@ async fn smg_28_a_fragment_hides_nothing_of_a_pipelined_request() {
     for received in bench.received() {
         assert!(!received.target.contains('#') && received.target.starts_with("/x/"));
     }
+    // Nor is a request refused for a `#` that stands in its fields.
+    let mut trials = Vec::new();
+    for field in ["Referer: http://a/#f", "X: #", "Cookie: a=#", "#: x"] {
+        for manner in MANNERS {
+            let word = bench.word();
+            let targets = ["/x/", "/x/b/", "/x/c/", "/x/d/"].map(|path| format!("{path}{word}"));
+            let lines = format!("{field}\r\nHost: a\r\n{field}\r\n");
+            let bytes: Vec<u8> = targets.iter().flat_map(|target| bare(target, &lines)).collect();
+            let all: Vec<_> = targets.iter().map(|target| Forwarded::bare("GET", target)).collect();
+            let what = format!("{field}, {manner:?}");
+            let mut trial = Trial::passed(&word, &what, all[0].clone(), cut(&bytes, manner));
+            trial.methods = vec!["GET".to_owned(); 4];
+            trial.statuses = vec![200; 4];
+            trial.upstreamed = Upstreamed::Exactly(all);
+            trials.push(trial);
+        }
+    }
+    bench.play(trials).await;
 }
 
 /// Heads that name no host, several, or what is none.
