@@ -359,3 +359,73 @@ async fn smg_26_an_answer_that_broke_off_is_no_reason_to_ask_twice() {
         }
     }
 }
+
+/// What stands behind the chunks of an answer is dropped, and the connection is clean.
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_26_trailers_of_an_answer_are_dropped() {
+    let (upstream, gateway) = start().await;
+    for trailer in [
+        "Set-Cookie: portcullis=poison",
+        "Location: /poison",
+        "Content-Length: 5",
+        "X-Poison: y\r\nX-Poison: z",
+        "HTTP: 200 poison",
+    ] {
+        for declared in ["", "Trailer: Set-Cookie, Location, X-Poison\r\n"] {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{declared}\r\n\
+                 5;x=y\r\nhello\r\n0\r\n{trailer}\r\n\r\n"
+            );
+            for in_pieces in [false, true] {
+                lie(&upstream, &answer, in_pieces);
+                let mut raw = Raw::connect(gateway.address).await;
+                raw.send("GET /lie HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n").await;
+                let text = raw.read_until("0\r\n\r\n").await;
+                assert!(!text.to_ascii_lowercase().contains("poison"), "{trailer}: {text}");
+                assert!(text.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{trailer}: {text}");
+                others_get_their_own(&gateway, &mut raw, false).await;
+            }
+        }
+    }
+}
+
+/// Half an answer is nobody else's beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_26_what_is_left_of_an_answer_whose_reader_went_away_is_nobodys() {
+    let (upstream, gateway) = start().await;
+    for is_chunked in [true, false] {
+        for is_reset in [true, false] {
+            let gate = Gate::new();
+            let go_on = gate.clone();
+            upstream.at("/lie", move |mut exchange| {
+                let go_on = go_on.clone();
+                async move {
+                    let length = if is_chunked {
+                        "Transfer-Encoding: chunked"
+                    } else {
+                        "Content-Length: 200"
+                    };
+                    let half = if is_chunked { "5\r\nhello\r\n" } else { "hello" };
+                    exchange.write(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n{half}")).await;
+                    go_on.wait().await;
+                    exchange.write(POISON.repeat(3)).await;
+                    exchange.wait_for_close().await;
+                    None
+                }
+            });
+            let mut raw = Raw::connect(gateway.address).await;
+            raw.send("GET /lie HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            raw.read_until("hello").await;
+            if is_reset {
+                raw.reset();
+            } else {
+                drop(raw);
+            }
+            gate.open();
+            for _ in 0..5 {
+                let mut other = Raw::connect(gateway.address).await;
+                others_get_their_own(&gateway, &mut other, false).await;
+            }
+        }
+    }
+}

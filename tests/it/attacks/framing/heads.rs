@@ -1,6 +1,6 @@
 //! Heads that two readers could take apart in two ways.
 
-use super::super::trial::{End, Forwarded, MANNERS, Trial, Upstreamed, cut, turn};
+use super::super::trial::{End, Forwarded, MANNERS, Manner, Trial, Upstreamed, cut, turn};
 use super::{head, refusals, smuggled, start};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,4 +228,89 @@ async fn smg_22_a_preface_of_another_protocol_is_no_request() {
     }
     bench.play(trials).await;
     assert_eq!(bench.upstream.count(), 0);
+}
+
+/// A client that says it is the last request has said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_22_nothing_is_read_behind_a_request_that_says_it_is_the_last() {
+    let (bench, cookie) = start().await;
+    let mut trials = Vec::new();
+    for connection in [
+        "close",
+        "CLOSE",
+        "keep-alive, close",
+        "close, keep-alive",
+        "close\r\nConnection: keep-alive",
+        "keep-alive\r\nConnection: close",
+        "x-a,close,,",
+    ] {
+        for manner in MANNERS {
+            let index = trials.len();
+            let (path, fields) = turn(&[("/x/", ""), ("/private/", &*cookie)], index);
+            let method = turn(&["GET", "POST", "DELETE"], index);
+            let word = bench.word();
+            let target = format!("{path}{word}");
+            let lines = format!("Connection: {connection}");
+            let mut bytes = head(method, &target, lines.as_bytes(), fields.as_bytes());
+            bytes.extend([b"\r\n", &smuggled(&word)[..]].concat());
+            let what = format!("{method} {target} with {lines:?}, {manner:?}");
+            let forwarded = Forwarded::bare(method, &target);
+            let trial = Trial::passed(&word, &what, forwarded, cut(&bytes, manner));
+            trials.push(trial.ending(End::Closed));
+        }
+    }
+    bench.play(trials).await;
+}
+
+/// What stands beyond the limits is not cut off: the head is refused whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_22_a_head_beyond_the_limits_is_refused_whole() {
+    let (bench, cookie) = start().await;
+    let fillers = "X-A: b\r\n".repeat(100);
+    let long = format!("X-A: {}\r\n", "b".repeat(70_000));
+    let mut trials = Vec::new();
+    for last in [
+        "Transfer-Encoding: chunked",
+        "Content-Length: 5",
+        "Host: b",
+        "Connection: close",
+        "X-Auth-User-Id: forged",
+        "Upgrade: websocket",
+    ] {
+        for many in [&fillers, &long] {
+            for is_first in [true, false] {
+                let word = bench.word();
+                let method = turn(&["POST", "GET"], trials.len());
+                let (path, fields) = turn(&[("/x/", ""), ("/private/", &*cookie)], trials.len());
+                let lines = if is_first {
+                    format!("{last}\r\n{many}")
+                } else {
+                    format!("{many}{last}\r\n")
+                };
+                let target = format!("{path}{word}");
+                let lines = lines.trim_end().as_bytes();
+                let mut bytes = head(method, &target, lines, fields.as_bytes());
+                bytes.extend([b"\r\n0\r\n\r\n", &smuggled(&word)[..]].concat());
+                let what =
+                    format!("{method} {target}: {last}, first {is_first}, {} bytes", bytes.len());
+                let manner = turn(&[Manner::Whole, Manner::Halves], trials.len() / 2);
+                trials.push(Trial::refused(&word, &what, 431, cut(&bytes, manner)).by(method));
+            }
+        }
+    }
+    for length in [8_300, 20_000, 60_000] {
+        for (before, after, status) in
+            [("/x/", "/../admin", 414), ("/x?", "#f", 400), ("/private/", "", 414)]
+        {
+            let word = bench.word();
+            let target = format!("{before}{word}-{}{after}", "a".repeat(length));
+            let bytes = [&head("GET", &target, b"", b"")[..], b"\r\n"].concat();
+            let what = format!("a target of {length} bytes, {before}…{after}");
+            // Of a target that is only too long it is plain where its request ends.
+            let end = if status == 414 { End::Kept } else { End::Closed };
+            let trial = Trial::refused(&word, &what, status, vec![bytes]).by("GET");
+            trials.push(trial.ending(end));
+        }
+    }
+    bench.play(trials).await;
 }
