@@ -50,7 +50,8 @@ pub(super) async fn serve(
     record.as_page = is_navigation(request.method(), request.headers());
     record.listed_origin = own::listed_origin(&record.live, request.headers());
     let is_head = request.method() == Method::HEAD;
-    let is_handshake = is_websocket(request.method(), request.headers());
+    let is_handshake = request.method() == Method::CONNECT
+        || is_websocket(request.method(), request.headers());
     let way = answer(&worker, &state, peer, request, record);
     let mut response = match or_panic(way).await {
         Ok(Ok(response)) => response,
@@ -69,7 +70,7 @@ pub(super) async fn serve(
     }
     if is_handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A client that did not wait may have sent bytes of the other protocol behind its handshake.
-        // They are no requests of its own (RFC 9931).
+        // They are no requests (RFC 9931).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     pending.finish(response.status());

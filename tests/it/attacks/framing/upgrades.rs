@@ -82,6 +82,36 @@ async fn smg_11_bytes_behind_a_refused_handshake_go_nowhere() {
     }
 }
 
+/// A tunnel is opened for nobody, and what was meant for it is no request (RFC 9931).
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_11_bytes_behind_a_refused_connect_go_nowhere() {
+    let (bench, cookie) = start().await;
+    let mut trials = Vec::new();
+    for (target, lines) in [
+        ("a:80", "Host: a:80"),
+        ("a:80", "Host: a"),
+        ("evil:443", "Host: evil:443"),
+        ("127.0.0.1:80", "Host: 127.0.0.1:80"),
+        ("a:80", "Host: a\r\nConnection: keep-alive\r\nProxy-Connection: keep-alive"),
+        ("a:80", "Host: a\r\nContent-Length: 5"),
+        ("a:80", "Host: a\r\nTransfer-Encoding: chunked"),
+        ("a:80", "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket"),
+    ] {
+        for fields in ["", &*cookie] {
+            for kind in 0..optimistic("").len() {
+                let (word, manner) = (bench.word(), turn(&MANNERS, trials.len()));
+                let end = if fields.is_empty() { "" } else { "\r\n" };
+                let head = format!("CONNECT {target} HTTP/1.1\r\n{fields}{end}{lines}\r\n\r\n");
+                let bytes = [head.as_bytes(), &optimistic(&word).swap_remove(kind)].concat();
+                let what = format!("{head:?}, {kind}, {manner:?}");
+                trials.push(Trial::refused(&word, &what, 405, cut(&bytes, manner)).by("CONNECT"));
+            }
+        }
+    }
+    bench.play(trials).await;
+    assert_eq!(bench.upstream.count(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn smg_11_bytes_behind_a_handshake_wait_for_the_upstream_to_agree() {
     let (bench, cookie) = start().await;
