@@ -230,6 +230,29 @@ async fn smg_22_a_preface_of_another_protocol_is_no_request() {
     assert_eq!(bench.upstream.count(), 0);
 }
 
+/// Two requests in one piece, the first of which ends the session that the second names.
+#[tokio::test(flavor = "multi_thread")]
+async fn smg_22_a_pipeline_outlives_no_sign_out() {
+    let (bench, _) = start().await;
+    for manner in MANNERS {
+        let dora = bench.gateway.person(&format!("dora{manner:?}")).sign_in().await;
+        let lines = format!("Host: a\r\nCookie: {}\r\n", dora.cookies());
+        let word = bench.word();
+        let bytes = format!(
+            "GET /private/{word}/1 HTTP/1.1\r\n{lines}\r\n\
+             POST /auth/cookie/logout HTTP/1.1\r\n{lines}Content-Length: 0\r\n\r\n\
+             GET /private/{word}/2 HTTP/1.1\r\n{lines}\r\n"
+        );
+        let mut raw = crate::raw::Raw::connect(bench.gateway.address).await;
+        super::super::trial::send_pieces(&mut raw, &cut(bytes.as_bytes(), manner)).await;
+        let mut statuses = Vec::new();
+        for method in ["GET", "POST", "GET"] {
+            statuses.push(raw.response(method).await.status);
+        }
+        assert_eq!(statuses, [200, 204, 401], "{manner:?}");
+    }
+}
+
 /// A client that says it is the last request has said so.
 #[tokio::test(flavor = "multi_thread")]
 async fn smg_22_nothing_is_read_behind_a_request_that_says_it_is_the_last() {
