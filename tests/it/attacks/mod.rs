@@ -2,6 +2,9 @@
 //! generator over variants, on raw sockets against an upstream that records what it receives.
 
 mod framing;
+mod ledger;
+mod paths;
+mod trial;
 
 use tokio::time::timeout;
 
