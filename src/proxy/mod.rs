@@ -14,4 +14,4 @@ pub mod tunnel;
 pub mod upload;
 pub mod wire;
 
-pub use sanitise::{Sanitized, sanitise};
+pub use sanitise::{Resource, Sanitized, sanitise};

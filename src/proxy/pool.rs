@@ -1,6 +1,6 @@
 //! A worker's connections to upstreams. Nothing here is shared between workers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,10 +49,15 @@ impl Lease {
         }
         let since = self.pool.ticker.coarse();
         let mut idle = self.pool.lock();
-        let list = idle.entry(self.upstream.authority.clone()).or_default();
-        if list.len() < BURST {
-            let (sender, heard) = (self.sender, self.heard);
-            list.push(Idle { sender, heard, since, keep_alive: self.upstream.keep_alive });
+        let authority = &self.upstream.authority;
+        let (sender, heard, keep_alive) = (self.sender, self.heard, self.upstream.keep_alive);
+        let one = Idle { sender, heard, since, keep_alive };
+        match idle.get_mut(authority) {
+            Some(list) if list.len() < BURST => list.push(one),
+            Some(_) => {}
+            None => {
+                idle.insert(authority.clone(), vec![one]);
+            }
         }
     }
 }
@@ -69,7 +74,7 @@ struct Idle {
 /// The pools of one worker.
 #[derive(Debug)]
 pub struct Pool {
-    idle: Mutex<HashMap<String, Vec<Idle>>>,
+    idle: Mutex<BTreeMap<String, Vec<Idle>>>,
     ticker: Arc<Ticker>,
     /// Resolves names: that may block.
     control: Handle,
@@ -100,7 +105,7 @@ impl Pool {
         Arc::new(Self { idle: Mutex::default(), ticker, control, lookups })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
