@@ -158,7 +158,12 @@ pub fn forward<'a>(
     let progress = || reach.ticker.deadlines();
     let (head, body) = request.into_parts();
     let (upload, state) = Upload::new(body, progress, deadlines, way.upstream.response_timeout);
-    let sent = send_at_once(reach, way, Request::from_parts(head, upload));
+    let plan = Plan {
+        may_repeat: is_repeatable(&head.method, &upload),
+        // A body goes on whatever becomes of the answer, and so does another protocol.
+        needs_task: state.is_some() || client_upgrade.is_some(),
+    };
+    let sent = send_at_once(reach, way, Request::from_parts(head, upload), plan);
     async move {
         let outcome = conclude(reach, way, sent, state.as_deref()).await;
         if let Some(state) = &state {
@@ -281,25 +286,34 @@ fn address(address: IpAddr) -> Option<HeaderValue> {
 }
 
 /// Whether sending a request twice does what sending it once does, and it can be sent twice at all.
-fn is_repeatable(request: &Request<Upload>) -> bool {
-    matches!(request.body(), Upload::Empty)
+fn is_repeatable(method: &Method, upload: &Upload) -> bool {
+    matches!(upload, Upload::Empty)
         && matches!(
-            *request.method(),
+            *method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         )
 }
 
-/// A request, and whether it may be sent once more where the connection dies.
+/// How a request is sent.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// It may be sent once more where the connection dies.
+    may_repeat: bool,
+    /// The connection goes on in a task of its own.
+    needs_task: bool,
+}
+
+/// A request that has no connection yet.
 struct Unsent {
     request: Box<Request<Upload>>,
-    may_repeat: bool,
+    plan: Plan,
 }
 
 /// A request on its way: what is awaited, on which connection.
 struct Sent<F> {
     lease: Lease,
     answer: F,
-    may_repeat: bool,
+    plan: Plan,
 }
 
 /// Sends a request if a connection stands ready, and gives it back otherwise.
@@ -307,14 +321,14 @@ fn send_at_once(
     reach: &Reach,
     way: &Way<'_>,
     request: Request<Upload>,
+    plan: Plan,
 ) -> Result<Sent<impl Future<Output = Outcome> + Send + use<>>, Unsent> {
-    let may_repeat = is_repeatable(&request);
-    let youngest = if may_repeat { Duration::MAX } else { YOUNG };
+    let youngest = if plan.may_repeat { Duration::MAX } else { YOUNG };
     let Some(mut lease) = reach.pool.idle(way.upstream, youngest) else {
-        return Err(Unsent { request: Box::new(request), may_repeat });
+        return Err(Unsent { request: Box::new(request), plan });
     };
-    let answer = send(&mut lease, request, may_repeat);
-    Ok(Sent { lease, answer, may_repeat })
+    let answer = send(&mut lease, request, plan);
+    Ok(Sent { lease, answer, plan })
 }
 
 /// Waits for the head of the answer. A request goes out once more, on a fresh connection, where the
@@ -327,11 +341,11 @@ async fn conclude(
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
     let unsent = match sent {
         Err(unsent) => unsent,
-        Ok(Sent { lease, answer, may_repeat }) => match wait(answer, way).await? {
+        Ok(Sent { mut lease, answer, plan }) => match wait(&mut lease, answer, way).await? {
             Ok(response) => return Ok((response, lease)),
             Err(broken) => {
-                let request = repeat(broken, &lease, may_repeat, state)?;
-                Unsent { request, may_repeat: false }
+                let request = repeat(broken, &lease, plan, state)?;
+                Unsent { request, plan: Plan { may_repeat: false, ..plan } }
             }
         },
     };
@@ -346,15 +360,15 @@ async fn send_on_fresh(
     unsent: Unsent,
     state: Option<&UploadState>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let Unsent { mut request, mut may_repeat } = unsent;
+    let Unsent { mut request, mut plan } = unsent;
     loop {
         let mut lease = connect(reach, way).await?;
-        let answer = send(&mut lease, *request, may_repeat);
-        match wait(answer, way).await? {
+        let answer = send(&mut lease, *request, plan);
+        match wait(&mut lease, answer, way).await? {
             Ok(response) => return Ok((response, lease)),
-            Err(broken) => request = repeat(broken, &lease, may_repeat, state)?,
+            Err(broken) => request = repeat(broken, &lease, plan, state)?,
         }
-        may_repeat = false;
+        plan.may_repeat = false;
     }
 }
 
@@ -362,7 +376,7 @@ async fn send_on_fresh(
 fn repeat(
     broken: Broken,
     lease: &Lease,
-    may_repeat: bool,
+    plan: Plan,
     state: Option<&UploadState>,
 ) -> Result<Box<Request<Upload>>, ForwardError> {
     check_upload(state)?;
@@ -371,7 +385,7 @@ fn repeat(
         // Nothing can have happened upstream.
         return Ok(unsent);
     }
-    let was_harmless = may_repeat && is_dead(&cause) && !lease.heard.has_answer();
+    let was_harmless = plan.may_repeat && is_dead(&cause) && !lease.heard.has_answer();
     if was_harmless && let Some(request) = lease.heard.take_head().as_deref().and_then(read_back) {
         return Ok(Box::new(request));
     }
@@ -444,9 +458,12 @@ struct Broken {
 fn send(
     lease: &mut Lease,
     request: Request<Upload>,
-    may_repeat: bool,
+    plan: Plan,
 ) -> impl Future<Output = Outcome> + Send + use<> {
-    lease.heard.begin(may_repeat);
+    if plan.needs_task {
+        lease.drive.detach();
+    }
+    lease.heard.begin(plan.may_repeat);
     lease.sender.try_send_request(request).map_err(|mut error| {
         let unsent = error.take_message().map(Box::new);
         Broken { cause: error.into_error(), unsent }
@@ -455,13 +472,14 @@ fn send(
 
 /// Waits for an answer within its deadlines.
 async fn wait(
+    lease: &mut Lease,
     answer: impl Future<Output = Outcome>,
     way: &Way<'_>,
 ) -> Result<Outcome, ForwardError> {
     let deadlines = &way.connection.deadlines;
     let mut answer = pin!(answer);
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(outcome) = answer.as_mut().poll(cx) {
+        if let Poll::Ready(outcome) = lease.drive.poll_with(cx, |cx| answer.as_mut().poll(cx)) {
             return Poll::Ready(Ok(outcome));
         }
         deadlines.register(cx.waker());

@@ -6,6 +6,7 @@
 
 pub mod deadline;
 pub mod download;
+mod drive;
 pub mod forward;
 pub mod identity_headers;
 pub mod pool;
