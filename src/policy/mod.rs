@@ -137,6 +137,12 @@ impl Permit {
         self.identified
     }
 
+    /// Uses the permit up: one permit, one request. Says what [`Permit::is_identified`] says.
+    #[must_use]
+    pub const fn spend(self) -> bool {
+        self.identified
+    }
+
     /// Whether the request passed only because of `networks` (an anonymous caller under an
     /// `anonymous: true` rule), which makes it subject to the cross-site check.
     #[must_use]

@@ -69,6 +69,18 @@ impl<L: Leave> Download<L> {
         Self { body, deadlines, idle_timeout, lease, is_complete, supervision }
     }
 
+    /// The next piece; the connection it comes on is driven meanwhile.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let body = &mut self.body;
+        match &mut self.lease {
+            Some(lease) => lease.drive.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
+            None => Pin::new(body).poll_frame(cx),
+        }
+    }
+
     /// Whether the leave has ended, once the answer takes longer than [`MOMENT`].
     fn has_leave_ended(&mut self, cx: &mut Context<'_>) -> bool {
         if matches!(self.supervision, Watch::Unwatched(_)) {
@@ -107,7 +119,7 @@ impl<L: Leave + Unpin> Body for Download<L> {
             if is_long && this.has_leave_ended(cx) {
                 return Poll::Ready(Some(Err(DownloadError::Revoked)));
             }
-            match Pin::new(&mut this.body).poll_frame(cx) {
+            match this.poll_body(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.deadlines.clear(Wait::Upstream);
                     if frame.is_data() {

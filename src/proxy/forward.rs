@@ -1,5 +1,6 @@
 //! Sending a permitted request upstream and taking the head of its answer.
 
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -7,17 +8,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::deadline::{Deadlines, Ticker, Wait};
+use super::deadline::{Ticker, Wait};
 use super::pool::{ConnectError, Lease, Pool};
 use super::sanitise::Sanitized;
 use super::upload::{Upload, UploadState};
+use super::wire::ClientState;
 use crate::clock::{Clock, Tick};
 use crate::config::Upstream;
 use crate::policy::Permit;
@@ -48,7 +51,7 @@ pub struct Reach {
 }
 
 /// What goes along with a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Way<'a> {
     /// Where to.
     pub upstream: &'a Arc<Upstream>,
@@ -57,11 +60,11 @@ pub struct Way<'a> {
     /// Who asks.
     pub client: &'a Client,
     /// The request's id.
-    pub request_id: &'a HeaderValue,
+    pub request_id: HeaderValue,
     /// Identity headers, where the permit says that they go along.
     pub identity: Option<&'a HeaderSet>,
-    /// The client connection's deadlines.
-    pub deadlines: &'a Arc<Deadlines>,
+    /// The client's connection.
+    pub connection: &'a Arc<ClientState>,
 }
 
 /// An upstream's answer, its body not yet read.
@@ -134,31 +137,54 @@ impl ForwardError {
 
 /// Forwards a request. `permit` is spent: one permit, one request.
 ///
+/// What needs no waiting is done before the future is made, so that the future holds little: it is
+/// moved about and lies in memory for as long as the upstream takes.
+///
 /// # Errors
 /// [`ForwardError`].
-pub async fn forward(
-    reach: &Reach,
+pub fn forward<'a>(
+    reach: &'a Reach,
     request: Sanitized,
     permit: Permit,
-    way: &Way<'_>,
-) -> Result<Answer, ForwardError> {
-    let sent = reach.clock.tick();
+    way: &'a Way<'a>,
+) -> impl Future<Output = Result<Answer, ForwardError>> + Send + 'a {
+    let begun = reach.clock.tick();
+    let deadlines = &way.connection.deadlines;
     if let Some(timeout) = way.timeout {
-        way.deadlines.set(Wait::Route, timeout);
+        deadlines.set(Wait::Route, timeout);
     }
-    let identity = if permit.is_identified() { way.identity } else { None };
-    let (head, body, client_upgrade) = assemble(request, way, identity);
+    let identity = if permit.spend() { way.identity } else { None };
+    let (request, client_upgrade) = assemble(request, way, identity);
     let progress = || reach.ticker.deadlines();
-    let (upload, state) = Upload::new(body, progress, way.deadlines, way.upstream.response_timeout);
-    let outcome = exchange(reach, way, head, upload, state.as_deref()).await;
-    if let Some(state) = &state {
-        // The body may go on; from here the answer's own deadlines count.
-        state.note_answer();
+    let (head, body) = request.into_parts();
+    let (upload, state) = Upload::new(body, progress, deadlines, way.upstream.response_timeout);
+    let plan = Plan {
+        may_repeat: is_repeatable(&head.method, &upload),
+        // A body goes on whatever becomes of the answer, and so does another protocol.
+        needs_task: state.is_some() || client_upgrade.is_some(),
+    };
+    let sent = send_at_once(reach, way, Request::from_parts(head, upload), plan);
+    async move {
+        let outcome = conclude(reach, way, sent, state.as_deref()).await;
+        if let Some(state) = &state {
+            // The body may go on; from here the answer's own deadlines count.
+            state.note_answer();
+        }
+        deadlines.clear(Wait::Route);
+        deadlines.clear(Wait::Upstream);
+        let (response, lease) = outcome?;
+        let took = Tick::since(reach.clock.tick(), begun);
+        accept(response, lease, client_upgrade, took)
     }
-    way.deadlines.clear(Wait::Route);
-    way.deadlines.clear(Wait::Upstream);
-    let (mut response, lease) = outcome?;
-    let took = Tick::since(reach.clock.tick(), sent);
+}
+
+/// Takes an upstream's answer, unless it cannot be passed on.
+fn accept(
+    mut response: Response<Incoming>,
+    lease: Lease,
+    client_upgrade: Option<OnUpgrade>,
+    took: Duration,
+) -> Result<Answer, ForwardError> {
     let headers = response.headers();
     let has_both = headers.contains_key(header::TRANSFER_ENCODING)
         && headers.contains_key(header::CONTENT_LENGTH);
@@ -176,22 +202,24 @@ pub async fn forward(
     Ok(Answer { response, lease, upgrade, took })
 }
 
-/// A request's head, from which the same request can be made again.
-struct Head {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Head {
-    fn request(self, upload: Upload) -> Request<Upload> {
-        let mut request = Request::new(upload);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        *request.version_mut() = Version::HTTP_11;
-        request
+/// Reads the head of a request without a body back from the bytes in which it was sent. Only a request
+/// that has to be sent again needs them; keeping them costs a copy where another map would cost more.
+fn read_back(head: &[u8]) -> Option<Request<Upload>> {
+    let head = head.strip_suffix(b"\r\n\r\n")?;
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let line = std::str::from_utf8(lines.next()?).ok()?;
+    let (method, rest) = line.split_once(' ')?;
+    let (path, _version) = rest.split_once(' ')?;
+    let mut request = Request::new(Upload::Empty);
+    *request.method_mut() = method.parse().ok()?;
+    *request.uri_mut() = path.parse::<PathAndQuery>().ok()?.into();
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        let value = HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?;
+        request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
     }
+    Some(request)
 }
 
 /// Puts the head together: what is left of the caller's, and what the gateway says.
@@ -199,20 +227,20 @@ fn assemble(
     request: Sanitized,
     way: &Way<'_>,
     identity: Option<&HeaderSet>,
-) -> (Head, Incoming, Option<OnUpgrade>) {
-    let Sanitized { method, target, authority, mut headers, body, upgrade } = request;
-    // One value is decided on and forwarded; it parsed as a path and query when it was read.
-    let uri = target.raw().parse::<PathAndQuery>().map(Uri::from).unwrap_or_default();
+) -> (Request<Incoming>, Option<OnUpgrade>) {
+    let Sanitized { method, resource, path, host, mut headers, body, upgrade } = request;
+    // One value is decided on and forwarded, byte for byte; what was received is that value.
+    let target = resource.target.raw();
+    let path = path.filter(|path| path.as_str() == target).or_else(|| target.parse().ok());
+    let uri = path.map(Uri::from).unwrap_or_default();
     headers.reserve(6 + identity.map_or(0, HeaderSet::count));
-    let host = value(authority.received());
     if !way.upstream.preserve_host {
-        set(&mut headers, header::HOST, value(&way.upstream.authority));
+        set(&mut headers, header::HOST, HeaderValue::from_str(&way.upstream.authority).ok());
     }
-    let hop = way.client.address.unwrap_or(way.client.peer);
-    set(&mut headers, X_FORWARDED_FOR, address(hop));
+    set(&mut headers, X_FORWARDED_FOR, hop(way));
     let scheme = HeaderValue::from_static(way.client.scheme.as_str());
     set(&mut headers, X_FORWARDED_PROTO, Some(scheme));
-    set(&mut headers, X_FORWARDED_HOST, host);
+    set(&mut headers, X_FORWARDED_HOST, Some(host));
     set(&mut headers, X_REQUEST_ID, Some(way.request_id.clone()));
     for (name, value) in identity.into_iter().flat_map(HeaderSet::iter) {
         headers.insert(name.clone(), value.clone());
@@ -225,7 +253,11 @@ fn assemble(
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    (Head { method, uri, headers }, body, upgrade)
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    (request, upgrade)
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
@@ -236,8 +268,11 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     };
 }
 
-fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok()
+/// The client's address as a header says it.
+fn hop(way: &Way<'_>) -> Option<HeaderValue> {
+    let hop = way.client.address.unwrap_or(way.client.peer);
+    let ClientState { peer, peer_text, .. } = &**way.connection;
+    if hop == *peer { peer_text.clone() } else { address(hop) }
 }
 
 fn address(address: IpAddr) -> Option<HeaderValue> {
@@ -259,53 +294,116 @@ fn is_repeatable(method: &Method, upload: &Upload) -> bool {
         )
 }
 
-/// Sends a request and waits for the head of its answer, once more on a fresh connection where the
-/// first died without harm.
-async fn exchange(
+/// How a request is sent.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// It may be sent once more where the connection dies.
+    may_repeat: bool,
+    /// The connection goes on in a task of its own.
+    needs_task: bool,
+}
+
+/// A request that has no connection yet.
+struct Unsent {
+    request: Box<Request<Upload>>,
+    plan: Plan,
+}
+
+/// A request on its way: what is awaited, on which connection.
+struct Sent<F> {
+    lease: Lease,
+    answer: F,
+    plan: Plan,
+}
+
+/// Sends a request if a connection stands ready, and gives it back otherwise.
+fn send_at_once(
     reach: &Reach,
     way: &Way<'_>,
-    head: Head,
-    upload: Upload,
+    request: Request<Upload>,
+    plan: Plan,
+) -> Result<Sent<impl Future<Output = Outcome> + Send + use<>>, Unsent> {
+    let youngest = if plan.may_repeat { Duration::MAX } else { YOUNG };
+    let Some(mut lease) = reach.pool.idle(way.upstream, youngest) else {
+        return Err(Unsent { request: Box::new(request), plan });
+    };
+    let answer = send(&mut lease, request, plan);
+    Ok(Sent { lease, answer, plan })
+}
+
+/// Waits for the head of the answer. A request goes out once more, on a fresh connection, where the
+/// first died without harm.
+async fn conclude(
+    reach: &Reach,
+    way: &Way<'_>,
+    sent: Result<Sent<impl Future<Output = Outcome> + Send>, Unsent>,
     state: Option<&UploadState>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let repeatable = is_repeatable(&head.method, &upload);
-    let youngest = if repeatable { Duration::MAX } else { YOUNG };
-    let mut again = repeatable.then(|| Head {
-        method: head.method.clone(),
-        uri: head.uri.clone(),
-        headers: head.headers.clone(),
-    });
-    let mut lease = match reach.pool.idle(way.upstream, youngest) {
-        Some(lease) => lease,
-        None => Box::pin(connect(reach, way)).await?,
-    };
-    let mut request = head.request(upload);
-    loop {
-        let error = match send(&mut lease, request, way.deadlines).await {
+    let unsent = match sent {
+        Err(unsent) => unsent,
+        Ok(Sent { mut lease, answer, plan }) => match wait(&mut lease, answer, way).await? {
             Ok(response) => return Ok((response, lease)),
-            Err(Failed::TimedOut) => return Err(ForwardError::TimedOut),
-            Err(Failed::Broken(error)) => error,
-        };
-        if state.is_some_and(UploadState::is_stalled) {
-            return Err(ForwardError::ClientStalled);
-        }
-        if state.is_some_and(UploadState::is_broken) {
-            return Err(ForwardError::ClientBroke);
-        }
-        // Not sent at all: nothing can have happened upstream.
-        let unsent = if lease.is_reused { error.unsent } else { None };
-        request = match (unsent, again.take()) {
-            (Some(unsent), _) => *unsent,
-            (None, Some(head)) if is_dead(&error.cause) && !lease.heard.has_answer() => {
-                head.request(Upload::Empty)
+            Err(broken) => {
+                let request = repeat(broken, &lease, plan, state)?;
+                Unsent { request, plan: Plan { may_repeat: false, ..plan } }
             }
-            (None, _) if io_kind(&error.cause) == Some(io::ErrorKind::TimedOut) => {
-                return Err(ForwardError::TimedOut);
-            }
-            (None, _) => return Err(ForwardError::Protocol(error.cause)),
-        };
-        lease = Box::pin(connect(reach, way)).await?;
+        },
+    };
+    // Boxed, as every seldom way is: the future of each request has room for all it does not box.
+    Box::pin(send_on_fresh(reach, way, unsent, state)).await
+}
+
+/// Sends a request on a fresh connection, once more on another where the first died without harm.
+async fn send_on_fresh(
+    reach: &Reach,
+    way: &Way<'_>,
+    unsent: Unsent,
+    state: Option<&UploadState>,
+) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    let Unsent { mut request, mut plan } = unsent;
+    loop {
+        let mut lease = connect(reach, way).await?;
+        let answer = send(&mut lease, *request, plan);
+        match wait(&mut lease, answer, way).await? {
+            Ok(response) => return Ok((response, lease)),
+            Err(broken) => request = repeat(broken, &lease, plan, state)?,
+        }
+        plan.may_repeat = false;
     }
+}
+
+/// The request to send once more, if that does no harm.
+fn repeat(
+    broken: Broken,
+    lease: &Lease,
+    plan: Plan,
+    state: Option<&UploadState>,
+) -> Result<Box<Request<Upload>>, ForwardError> {
+    check_upload(state)?;
+    let Broken { cause, unsent } = broken;
+    if let Some(unsent) = unsent.filter(|_| lease.is_reused) {
+        // Nothing can have happened upstream.
+        return Ok(unsent);
+    }
+    let was_harmless = plan.may_repeat && is_dead(&cause) && !lease.heard.has_answer();
+    if was_harmless && let Some(request) = lease.heard.take_head().as_deref().and_then(read_back) {
+        return Ok(Box::new(request));
+    }
+    if io_kind(&cause) == Some(io::ErrorKind::TimedOut) {
+        return Err(ForwardError::TimedOut);
+    }
+    Err(ForwardError::Protocol(cause))
+}
+
+/// Whose fault it was that a request went wrong, if it was the client's.
+fn check_upload(state: Option<&UploadState>) -> Result<(), ForwardError> {
+    if state.is_some_and(UploadState::is_stalled) {
+        return Err(ForwardError::ClientStalled);
+    }
+    if state.is_some_and(UploadState::is_broken) {
+        return Err(ForwardError::ClientBroke);
+    }
+    Ok(())
 }
 
 /// Whether a connection ended rather than answered: closed, or reset.
@@ -332,25 +430,24 @@ fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
 /// A fresh connection, within the route's `timeout`.
 async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Lease, ForwardError> {
     let mut connecting = pin!(reach.pool.connect(way.upstream));
+    let deadlines = &way.connection.deadlines;
     let lease = std::future::poll_fn(|cx| {
-        way.deadlines.register(cx.waker());
-        if way.deadlines.is_due(Wait::Route) {
+        deadlines.register(cx.waker());
+        if deadlines.is_due(Wait::Route) {
             return Poll::Ready(Err(ForwardError::TimedOut));
         }
         connecting.as_mut().poll(cx).map_err(ForwardError::from)
     })
     .await?;
     // Connecting has a deadline of its own; the answer's runs from the request on.
-    if way.deadlines.is_running(Wait::Upstream) {
-        way.deadlines.set(Wait::Upstream, way.upstream.response_timeout);
+    if deadlines.is_running(Wait::Upstream) {
+        deadlines.set(Wait::Upstream, way.upstream.response_timeout);
     }
     Ok(lease)
 }
 
-enum Failed {
-    TimedOut,
-    Broken(Broken),
-}
+/// How an exchange ended.
+type Outcome = Result<Response<Incoming>, Broken>;
 
 struct Broken {
     cause: hyper::Error,
@@ -358,25 +455,61 @@ struct Broken {
     unsent: Option<Box<Request<Upload>>>,
 }
 
-async fn send(
+fn send(
     lease: &mut Lease,
     request: Request<Upload>,
-    deadlines: &Deadlines,
-) -> Result<Response<Incoming>, Failed> {
-    lease.heard.forget();
-    let mut answer = pin!(lease.sender.try_send_request(request));
+    plan: Plan,
+) -> impl Future<Output = Outcome> + Send + use<> {
+    if plan.needs_task {
+        lease.drive.detach();
+    }
+    lease.heard.begin(plan.may_repeat);
+    lease.sender.try_send_request(request).map_err(|mut error| {
+        let unsent = error.take_message().map(Box::new);
+        Broken { cause: error.into_error(), unsent }
+    })
+}
+
+/// Waits for an answer within its deadlines.
+async fn wait(
+    lease: &mut Lease,
+    answer: impl Future<Output = Outcome>,
+    way: &Way<'_>,
+) -> Result<Outcome, ForwardError> {
+    let deadlines = &way.connection.deadlines;
+    let mut answer = pin!(answer);
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(answer.map_err(|mut error| {
-                let unsent = error.take_message().map(Box::new);
-                Failed::Broken(Broken { cause: error.into_error(), unsent })
-            }));
+        if let Poll::Ready(outcome) = lease.drive.poll_with(cx, |cx| answer.as_mut().poll(cx)) {
+            return Poll::Ready(Ok(outcome));
         }
         deadlines.register(cx.waker());
         if deadlines.is_due(Wait::Upstream) || deadlines.is_due(Wait::Route) {
-            return Poll::Ready(Err(Failed::TimedOut));
+            return Poll::Ready(Err(ForwardError::TimedOut));
         }
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_back_as_it_was_sent() {
+        let head = b"PUT /a%2fb?c=d HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-a: b: \xff\r\nx-e: \r\n\r\n";
+        let request = read_back(head).unwrap();
+        assert_eq!(request.method(), Method::PUT);
+        assert_eq!(request.uri(), "/a%2fb?c=d");
+        let fields: Vec<(&str, &[u8])> =
+            request.headers().iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 4] =
+            [("host", b"a"), ("x-a", b"1"), ("x-a", b"b: \xff"), ("x-e", b"")];
+        assert_eq!(fields, expected);
+        for broken in [&head[..20], b"GET /\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"] {
+            assert!(read_back(broken).is_none());
+        }
+    }
 }

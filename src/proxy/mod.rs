@@ -6,6 +6,7 @@
 
 pub mod deadline;
 pub mod download;
+mod drive;
 pub mod forward;
 pub mod identity_headers;
 pub mod pool;
@@ -14,4 +15,4 @@ pub mod tunnel;
 pub mod upload;
 pub mod wire;
 
-pub use sanitise::{Sanitized, sanitise};
+pub use sanitise::{Resource, Sanitized, sanitise};

@@ -1,6 +1,6 @@
 //! A worker's connections to upstreams. Nothing here is shared between workers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::deadline::Ticker;
+use super::drive::Drive;
 use super::upload::Upload;
 use super::wire::{Heard, Wire};
 use crate::config::Upstream;
@@ -32,6 +33,7 @@ const HEAD_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Lease {
     pub(super) sender: SendRequest<Upload>,
+    pub(super) drive: Drive,
     /// Whether the upstream has answered yet.
     pub(super) heard: Arc<Heard>,
     /// It served a request before.
@@ -49,10 +51,17 @@ impl Lease {
         }
         let since = self.pool.ticker.coarse();
         let mut idle = self.pool.lock();
-        let list = idle.entry(self.upstream.authority.clone()).or_default();
-        if list.len() < BURST {
-            let (sender, heard) = (self.sender, self.heard);
-            list.push(Idle { sender, heard, since, keep_alive: self.upstream.keep_alive });
+        let authority = &self.upstream.authority;
+        self.drive.rest();
+        let keep_alive = self.upstream.keep_alive;
+        let Self { sender, drive, heard, .. } = self;
+        let one = Idle { sender, drive, heard, since, keep_alive };
+        match idle.get_mut(authority) {
+            Some(list) if list.len() < BURST => list.push(one),
+            Some(_) => {}
+            None => {
+                idle.insert(authority.clone(), vec![one]);
+            }
         }
     }
 }
@@ -60,6 +69,7 @@ impl Lease {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<Upload>,
+    drive: Drive,
     heard: Arc<Heard>,
     /// Coarse milliseconds.
     since: u64,
@@ -69,7 +79,7 @@ struct Idle {
 /// The pools of one worker.
 #[derive(Debug)]
 pub struct Pool {
-    idle: Mutex<HashMap<String, Vec<Idle>>>,
+    idle: Mutex<BTreeMap<String, Vec<Idle>>>,
     ticker: Arc<Ticker>,
     /// Resolves names: that may block.
     control: Handle,
@@ -100,7 +110,7 @@ impl Pool {
         Arc::new(Self { idle: Mutex::default(), ticker, control, lookups })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,16 +127,17 @@ impl Pool {
         let mut index = list.len();
         while index > 0 {
             index -= 1;
-            let candidate = &list[index];
+            let candidate = &mut list[index];
+            candidate.drive.look(!candidate.sender.is_ready());
             if candidate.sender.is_closed() || is_older(candidate, candidate.keep_alive, now) {
                 list.swap_remove(index);
                 continue;
             }
             // One that is not ready yet is still ending its last exchange; another one serves.
             if candidate.sender.is_ready() && !is_older(candidate, limit, now) {
-                let Idle { sender, heard, .. } = list.swap_remove(index);
+                let Idle { sender, drive, heard, .. } = list.swap_remove(index);
                 let (upstream, pool) = (Arc::clone(upstream), Arc::clone(self));
-                return Some(Lease { sender, heard, is_reused: true, upstream, pool });
+                return Some(Lease { sender, drive, heard, is_reused: true, upstream, pool });
             }
         }
         None
@@ -150,12 +161,12 @@ impl Pool {
             .handshake(wire)
             .await
             .map_err(ConnectError::Handshake)?;
-        tokio::spawn(async move {
+        let drive = Drive::new(async move {
             // How an exchange ended is told to the one who waits for its answer.
             let _ended = connection.with_upgrades().await;
         });
         let (upstream, pool) = (Arc::clone(upstream), Arc::clone(self));
-        Ok(Lease { sender, heard, is_reused: false, upstream, pool })
+        Ok(Lease { sender, drive, heard, is_reused: false, upstream, pool })
     }
 
     async fn open(&self, upstream: &Upstream) -> io::Result<TcpStream> {
@@ -184,7 +195,10 @@ impl Pool {
     pub fn prune(&self) {
         let now = self.ticker.coarse();
         self.lock().retain(|_, list| {
-            list.retain(|idle| !idle.sender.is_closed() && !is_older(idle, idle.keep_alive, now));
+            list.retain_mut(|idle| {
+                idle.drive.look(false);
+                !idle.sender.is_closed() && !is_older(idle, idle.keep_alive, now)
+            });
             let unused = list.iter().filter(|idle| is_older(idle, UNUSED, now)).count();
             let mut surplus = unused.saturating_sub(IDLE);
             list.retain(|idle| {

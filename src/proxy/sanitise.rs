@@ -2,16 +2,26 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, header};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::session::{CookieCredential, Credentials};
-use crate::web::authority::Authority;
 use crate::web::cookies::{self, Found};
 use crate::web::headers::{self, Authorization, Hygiene, Unforwardable};
+use crate::web::origin::Origin;
 use crate::web::target::Target;
+
+/// What a request asks for. Shared with whatever decides again later on.
+#[derive(Debug)]
+pub struct Resource {
+    /// The request's own origin; its host chose the routes.
+    pub origin: Origin,
+    /// The target that was decided on.
+    pub target: Target,
+}
 
 /// A request from which hop-by-hop, identity and untrusted forwarding headers are gone and the
 /// gateway's own credentials were moved out. Made only by [`sanitise`].
@@ -22,8 +32,11 @@ use crate::web::target::Target;
 #[must_use]
 pub struct Sanitized {
     pub(super) method: Method,
-    pub(super) target: Target,
-    pub(super) authority: Authority,
+    pub(super) resource: Arc<Resource>,
+    /// Path and query in the shape that is sent: a spelling of `resource.target`.
+    pub(super) path: Option<PathAndQuery>,
+    /// `Host` as received.
+    pub(super) host: HeaderValue,
     pub(super) headers: HeaderMap,
     pub(super) body: Incoming,
     pub(super) upgrade: Option<OnUpgrade>,
@@ -38,8 +51,14 @@ impl Sanitized {
 
     /// The target that was decided on.
     #[must_use]
-    pub const fn target(&self) -> &Target {
-        &self.target
+    pub fn target(&self) -> &Target {
+        &self.resource.target
+    }
+
+    /// What is asked for.
+    #[must_use]
+    pub const fn resource(&self) -> &Arc<Resource> {
+        &self.resource
     }
 
     /// The headers that are left.
@@ -90,8 +109,8 @@ pub fn credentials(headers: &HeaderMap, cookie_name: &str) -> Result<Credentials
 /// [`Unforwardable`]: the head is ambiguous (400).
 pub fn sanitise(
     request: Request<Incoming>,
-    target: Target,
-    authority: Authority,
+    resource: Resource,
+    host: HeaderValue,
     rules: &Rules<'_>,
 ) -> Result<(Sanitized, Credentials), Unforwardable> {
     let is_websocket = headers::is_websocket(request.method(), request.headers());
@@ -104,14 +123,14 @@ pub fn sanitise(
     if credentials.bearer.is_some() {
         parts.headers.remove(header::AUTHORIZATION);
     }
-    if parts.headers.contains_key(header::COOKIE) {
-        cookies::strip_own(&mut parts.headers, rules.cookie_base);
-    }
+    cookies::strip_own(&mut parts.headers, rules.cookie_base);
     // The server answers `100-continue` itself, once the body is wanted.
     parts.headers.remove(header::EXPECT);
     let upgrade = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    let path = parts.uri.into_parts().path_and_query;
+    let resource = Arc::new(resource);
     let (method, headers) = (parts.method, parts.headers);
-    Ok((Sanitized { method, target, authority, headers, body, upgrade }, credentials))
+    Ok((Sanitized { method, resource, path, host, headers, body, upgrade }, credentials))
 }
 
 /// The hygiene of every upstream, made once per configuration.

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -26,6 +28,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Bytes read at a time where they are looked at.
 const PEEK: usize = 8 * 1024;
+/// Bytes up to which pieces are put together before they are written: for the kernel one buffer is less
+/// work than several, and copying this much is none.
+const JOINED: usize = 2 * 1024;
 
 // Where a client's connection stands.
 const IDLE: u8 = 0;
@@ -41,6 +46,10 @@ const TUNNEL: u8 = 4;
 pub struct ClientState {
     /// Its deadlines.
     pub deadlines: Arc<Deadlines>,
+    /// The peer's address, an IPv4-mapped one made IPv4.
+    pub peer: IpAddr,
+    /// The same, as a header says it.
+    pub(super) peer_text: Option<HeaderValue>,
     phase: AtomicU8,
     /// The first line of the head that is being read has ended.
     is_line_read: AtomicBool,
@@ -53,10 +62,13 @@ pub struct ClientState {
 impl ClientState {
     /// A new connection: its first byte is awaited.
     #[must_use]
-    pub fn new(deadlines: Arc<Deadlines>) -> Arc<Self> {
+    pub fn new(deadlines: Arc<Deadlines>, peer: IpAddr) -> Arc<Self> {
         deadlines.set(Wait::Read, FIRST_BYTE);
+        let peer = peer.to_canonical();
         Arc::new(Self {
             deadlines,
+            peer,
+            peer_text: HeaderValue::try_from(peer.to_string()).ok(),
             phase: AtomicU8::new(IDLE),
             is_line_read: AtomicBool::new(false),
             has_fragment: AtomicBool::new(false),
@@ -130,20 +142,46 @@ impl ClientState {
     }
 }
 
-/// Whether an upstream has said anything since it was last asked.
+/// What passed on an upstream's connection since it was last asked.
 #[derive(Debug, Default)]
-pub struct Heard(AtomicBool);
+pub struct Heard {
+    has_answer: AtomicBool,
+    keeps_head: AtomicBool,
+    head: Mutex<Vec<u8>>,
+}
 
 impl Heard {
-    /// A request is about to be sent.
-    pub fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+    /// A request is about to be sent. `keeps_head`: the bytes of its head are kept, to be sent again.
+    pub fn begin(&self, keeps_head: bool) {
+        self.has_answer.store(false, Ordering::Relaxed);
+        self.keeps_head.store(keeps_head, Ordering::Relaxed);
     }
 
     /// Bytes of an answer have arrived.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.has_answer.load(Ordering::Relaxed)
+    }
+
+    /// The head that was sent, if it was to be kept and writing it has begun.
+    #[must_use]
+    pub fn take_head(&self) -> Option<Vec<u8>> {
+        let head = std::mem::take(&mut *self.lock());
+        let was_written = !self.keeps_head.load(Ordering::Relaxed) && !head.is_empty();
+        was_written.then_some(head)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is about to be written, the first time: hyper writes a head in one piece.
+    fn see_written<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) {
+        if self.keeps_head.swap(false, Ordering::Relaxed) {
+            let mut head = self.lock();
+            head.clear();
+            pieces.for_each(|piece| head.extend_from_slice(piece));
+        }
     }
 }
 
@@ -202,6 +240,13 @@ impl Wire {
         }
     }
 
+    fn see_written<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) {
+        match &self.side {
+            Side::Client(_) => {}
+            Side::Upstream { heard, .. } => heard.see_written(pieces),
+        }
+    }
+
     /// Keeps the deadline of a write that may have to wait.
     fn watch_write<T>(
         &self,
@@ -239,7 +284,7 @@ impl Read for Wire {
             Side::Upstream { heard, .. } if !heard.has_answer() => {
                 this.poll_peek(cx, &mut buf, |side, bytes| {
                     if let Side::Upstream { heard, .. } = side {
-                        heard.0.store(!bytes.is_empty(), Ordering::Relaxed);
+                        heard.has_answer.store(!bytes.is_empty(), Ordering::Relaxed);
                     }
                 })
             }
@@ -269,6 +314,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.see_written([buf].into_iter());
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch_write(cx, written)
     }
@@ -290,7 +336,20 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.see_written(bufs.iter().map(|piece| &**piece));
+        let length = bufs.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+        let written = if let [piece] = bufs {
+            Pin::new(&mut self.io).poll_write(cx, piece)
+        } else if length <= JOINED {
+            let mut space = [const { MaybeUninit::uninit() }; JOINED];
+            let mut joined = ReadBuf::uninit(&mut space);
+            for piece in bufs {
+                joined.put_slice(piece);
+            }
+            Pin::new(&mut self.io).poll_write(cx, joined.filled())
+        } else {
+            Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        };
         self.watch_write(cx, written)
     }
 }
@@ -302,7 +361,7 @@ mod tests {
     use crate::proxy::deadline::Ticker;
 
     fn state() -> Arc<ClientState> {
-        ClientState::new(Ticker::new(Clock::adjustable()).deadlines())
+        ClientState::new(Ticker::new(Clock::adjustable()).deadlines(), [127, 0, 0, 1].into())
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::web::origin;
 
 /// Tells who answers a request.
 pub(super) fn answerer(live: &Live, head: &Head, request: &Request<Incoming>) -> Answerer {
-    let (host, target) = (head.authority.host(), &head.target);
+    let (host, target) = (&head.resource.origin.host, &head.resource.target);
     let (method, headers) = (request.method(), request.headers());
     dispatch::answerer(&live.config, &live.policy, &Question { host, target, method, headers })
 }
@@ -51,13 +51,13 @@ pub(super) async fn serve(
         request_id: record.request_id().to_owned(),
         now: record.now,
         client: head.client,
-        own_origin: head.origin,
+        own_origin: head.resource.origin,
         caller,
         credentials,
         has_two_authorizations,
         is_navigation: record.as_page,
         method: parts.method,
-        target: head.target,
+        target: head.resource.target,
         headers: parts.headers,
         config: Arc::clone(&live.config),
         policy: Arc::clone(&live.policy),

@@ -18,7 +18,7 @@ use crate::telemetry::metrics::RouteMetrics;
 pub(super) struct Record {
     pub(super) now: Timestamp,
     started: Tick,
-    pub(super) request_id: HeaderValue,
+    pub(super) request_id: RequestId,
     pub(super) live: Arc<Live>,
     /// Whether a failure is shown as a page.
     pub(super) as_page: bool,
@@ -38,9 +38,51 @@ pub(super) struct Record {
     pub(super) line: Option<LineParts>,
 }
 
+/// Longest id taken from a trusted proxy.
+const LONGEST_ID: usize = 64;
+
+/// A request's id. Kept in place: most are written once, into the head that goes upstream.
+#[derive(Clone, Copy)]
+pub(super) struct RequestId {
+    text: [u8; LONGEST_ID],
+    length: u8,
+}
+
+impl RequestId {
+    /// An id of our own: 32 hexadecimal digits.
+    pub(super) fn new(digits: [u8; 32]) -> Self {
+        let mut text = [0; LONGEST_ID];
+        text[..32].copy_from_slice(&digits);
+        Self { text, length: 32 }
+    }
+
+    /// The id a trusted proxy gave: `[A-Za-z0-9._-]{8,64}`.
+    pub(super) fn of_proxy(said: &[u8]) -> Option<Self> {
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if said.len() < 8 || !said.iter().all(is_plain) {
+            return None;
+        }
+        let mut text = [0; LONGEST_ID];
+        text.get_mut(..said.len())?.copy_from_slice(said);
+        Some(Self { text, length: u8::try_from(said.len()).ok()? })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.text.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(super) fn to_value(self) -> HeaderValue {
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
 /// A request under way. One whose client goes away is dropped, and finishes all the same.
-pub(super) struct Pending<'a> {
-    worker: &'a Worker,
+pub(super) struct Pending {
+    pub(super) worker: Arc<Worker>,
     pub(super) record: Record,
     is_finished: bool,
 }
@@ -48,22 +90,23 @@ pub(super) struct Pending<'a> {
 /// What the line says of a request whose client went away before the head of the answer.
 const CLIENT_LEFT: u16 = 499;
 
-impl<'a> Pending<'a> {
-    pub(super) fn begin(worker: &'a Worker) -> Self {
-        Self { worker, record: Record::begin(worker), is_finished: false }
+impl Pending {
+    pub(super) fn begin(worker: &Arc<Worker>) -> Self {
+        let record = Record::begin(worker);
+        Self { worker: Arc::clone(worker), record, is_finished: false }
     }
 
     /// Counts the answer and writes its line.
     pub(super) fn finish(mut self, status: StatusCode) {
         self.is_finished = true;
-        self.record.finish(self.worker, status.as_u16());
+        self.record.finish(&self.worker, status.as_u16());
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Pending {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.record.finish(self.worker, CLIENT_LEFT);
+            self.record.finish(&self.worker, CLIENT_LEFT);
         }
     }
 }
@@ -99,7 +142,7 @@ impl Record {
 
     /// The request's id as text.
     pub(super) fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        self.request_id.as_str()
     }
 
     /// The counters this request belongs to.
@@ -142,6 +185,28 @@ impl Record {
             Some(route) => &self.live.policy.route(route).name,
             None if self.is_portal => "portal",
             None => "-",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_of_a_trusted_peer_is_short_and_plain() {
+        let longest = "a".repeat(LONGEST_ID);
+        let too_long = "a".repeat(LONGEST_ID + 1);
+        for (id, is_one) in [
+            ("abcdefgh", true),
+            ("a.b_c-d1", true),
+            ("short", false),
+            ("with space", false),
+            (&longest, true),
+            (&too_long, false),
+        ] {
+            let taken = RequestId::of_proxy(id.as_bytes());
+            assert_eq!(taken.as_ref().map(RequestId::as_str), is_one.then_some(id), "{id}");
         }
     }
 }

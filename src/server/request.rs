@@ -1,12 +1,13 @@
 //! A request's way through the gateway, step by step. `ARCHITECTURE.md` draws it.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::header;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -17,7 +18,7 @@ use super::body::{Answered, Content};
 use super::dispatch::{self, Answerer, RefusedMethod};
 use super::live::Live;
 use super::own;
-use super::record::{LineParts, Pending, Record};
+use super::record::{LineParts, Pending, Record, RequestId};
 use super::refuse;
 use super::respond;
 use super::stream_leave::StreamLeave;
@@ -27,7 +28,7 @@ use crate::policy::{Decision, Destination, Facts, Located, Permit};
 use crate::proxy::forward::{self, Way, X_REQUEST_ID};
 use crate::proxy::sanitise::Rules;
 use crate::proxy::wire::ClientState;
-use crate::proxy::{Sanitized, identity_headers, sanitise};
+use crate::proxy::{Resource, Sanitized, identity_headers, sanitise};
 use crate::session::{Caller, Credentials, RecogniseError};
 use crate::telemetry::metrics::Refused;
 use crate::web::authority::Authority;
@@ -38,43 +39,59 @@ use crate::web::origin::{Origin, Scheme};
 use crate::web::target::{Target, TargetError};
 
 /// Answers one request. A panic ends the request, not the worker.
-pub(super) async fn serve(
-    worker: Arc<Worker>,
-    state: Arc<ClientState>,
-    peer: IpAddr,
+///
+/// What needs no waiting is done before the future is made, so that the future holds little: it is
+/// moved about and lies in memory for as long as the upstream takes.
+pub(super) fn serve(
+    worker: &Arc<Worker>,
+    state: &Arc<ClientState>,
     request: Request<Incoming>,
-) -> Response<Answered> {
+) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
     state.begin_request(!request.body().is_end_stream());
-    let mut pending = Pending::begin(&worker);
-    let record = &mut pending.record;
-    record.as_page = is_navigation(request.method(), request.headers());
-    record.listed_origin = own::listed_origin(&record.live, request.headers());
+    let mut pending = Pending::begin(worker);
     let is_head = request.method() == Method::HEAD;
-    let is_handshake = request.method() == Method::CONNECT
-        || is_websocket(request.method(), request.headers());
-    let way = answer(&worker, &state, peer, request, record);
-    let mut response = match or_panic(way).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(failure)) => refused(failure, &pending.record),
-        Err(Panicked) => {
-            worker.gateway.metrics.counters.panics.fetch_add(1, Ordering::Relaxed);
-            refused(Failure::new(StatusCode::INTERNAL_SERVER_ERROR), &pending.record)
+    let is_handshake =
+        request.method() == Method::CONNECT || is_websocket(request.method(), request.headers());
+    let opening = AssertUnwindSafe(|| open(worker, state, request, &mut pending.record));
+    let opened = catch_unwind(opening).unwrap_or_else(|_said| Err(panicked(worker)));
+    let state = Arc::clone(state);
+    async move {
+        let outcome = match opened {
+            Ok(opened) => {
+                let worker = Arc::clone(&pending.worker);
+                let way = answer(&worker, &state, opened, &mut pending.record);
+                or_panic(way).await.unwrap_or_else(|Panicked| Err(panicked(&worker)))
+            }
+            Err(failure) => Err(failure),
+        };
+        let mut response = close(outcome, &state, pending, is_head);
+        if is_handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // A client that did not wait may have sent bytes of the other protocol behind its handshake.
+            // They are no requests (RFC 9931).
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-    };
+        Ok(response)
+    }
+}
+
+/// Ends a request's way: what the gateway says itself gets the request's id, and all is counted.
+fn close(
+    outcome: Result<Response<Content>, Failure>,
+    state: &Arc<ClientState>,
+    pending: Pending,
+    is_head: bool,
+) -> Response<Answered> {
+    let record = &pending.record;
+    let mut response = outcome.unwrap_or_else(|failure| refused(failure, record));
     if let Content::Own(_) = response.body() {
-        count_refusal(&worker, &pending.record, response.status());
-        response.headers_mut().insert(X_REQUEST_ID, pending.record.request_id.clone());
+        count_refusal(&pending.worker, record, response.status());
+        response.headers_mut().insert(X_REQUEST_ID, record.request_id.to_value());
         if is_head {
             *response.body_mut() = Content::Own(Full::default());
         }
     }
-    if is_handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // A client that did not wait may have sent bytes of the other protocol behind its handshake.
-        // They are no requests (RFC 9931).
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
     pending.finish(response.status());
-    response.map(|content| Answered::new(content, &state))
+    response.map(|content| Answered::new(content, state))
 }
 
 /// A handler panicked. What it said is in the log already.
@@ -82,8 +99,14 @@ pub(super) async fn serve(
 struct Panicked;
 
 /// Runs a handler; a panic of it ends here.
-async fn or_panic<T>(handler: impl Future<Output = T>) -> Result<T, Panicked> {
-    AssertUnwindSafe(handler).catch_unwind().await.map_err(|_said| Panicked)
+fn or_panic<F: Future>(handler: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    AssertUnwindSafe(handler).catch_unwind().map_err(|_said| Panicked)
+}
+
+/// Counts a panic.
+fn panicked(worker: &Worker) -> Failure {
+    worker.gateway.metrics.counters.panics.fetch_add(1, Ordering::Relaxed);
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Counts what no route had a say in.
@@ -117,41 +140,59 @@ fn refused(failure: Failure, record: &Record) -> Response<Content> {
 /// What was read of a request's head.
 pub(super) struct Head {
     pub(super) client: Client,
-    pub(super) authority: Authority,
-    pub(super) target: Target,
-    /// The request's own origin.
-    pub(super) origin: Origin,
+    pub(super) resource: Resource,
+    /// `Host` as received.
+    host: HeaderValue,
 }
 
-/// The way itself: read, dispatch, sanitise, recognise, decide, forward, return.
-async fn answer(
-    worker: &Arc<Worker>,
-    state: &Arc<ClientState>,
-    peer: IpAddr,
+/// A request whose head was read, and who answers it.
+enum Opened {
+    /// Answered already.
+    Answered(Box<Response<Content>>),
+    /// The gateway itself answers.
+    Own { head: Box<Head>, is_api: bool, request: Box<Request<Incoming>> },
+    /// A route takes it.
+    Routed(Box<Routed>),
+}
+
+/// A request that a route takes.
+struct Routed {
+    destination: Destination,
+    client: Client,
+    sanitized: Sanitized,
+    credentials: Credentials,
+}
+
+/// The first half of the way: read, dispatch, sanitise.
+fn open(
+    worker: &Worker,
+    state: &ClientState,
     request: Request<Incoming>,
     record: &mut Record,
-) -> Result<Response<Content>, Failure> {
-    let gateway = &worker.gateway;
-    let live = Arc::clone(&record.live);
+) -> Result<Opened, Failure> {
+    let live = &Arc::clone(&record.live);
+    record.as_page = is_navigation(request.method(), request.headers());
+    record.listed_origin = own::listed_origin(live, request.headers());
     if state.had_fragment() {
         return Err(refuse::malformed("the request target is not in origin form"));
     }
-    let head = read(peer, &request, &live, record, gateway.access.is_some())?;
-    let answerer = own::answerer(&live, &head, &request);
+    let head = read(state.peer, &request, live, record, worker.gateway.access.is_some())?;
+    let answerer = own::answerer(live, &head, &request);
     record.is_portal = answerer.is_own();
-    // Boxed, as every seldom way is: the future of each request has room for all it does not box.
     match answerer {
-        Answerer::Api => return Box::pin(own::serve(gateway, head, true, request, record)).await,
-        Answerer::Portal => {
-            return Box::pin(own::serve(gateway, head, false, request, record)).await;
+        Answerer::Api | Answerer::Portal => {
+            let is_api = answerer == Answerer::Api;
+            let (head, request) = (Box::new(head), Box::new(request));
+            return Ok(Opened::Own { head, is_api, request });
         }
         Answerer::Nobody => return Err(Failure::new(StatusCode::NOT_FOUND)),
         Answerer::Preflight(asked, place) => {
-            return Ok(own::preflight(&live, request.headers(), &asked, place));
+            let response = own::preflight(live, request.headers(), &asked, place);
+            return Ok(Opened::Answered(Box::new(response)));
         }
         Answerer::Routes => {}
     }
-    let destination = locate(&live, &head, &request)?;
+    let destination = locate(live, &head, &request)?;
     record.route = Some(destination.route);
 
     let rules = Rules {
@@ -159,21 +200,49 @@ async fn answer(
         cookie_base: &live.config.sessions.cookie.name,
         cookie_name: &live.config.sessions.cookie.wire_name,
     };
-    let Head { client, authority, target, origin } = head;
-    let host = authority.host().clone();
-    let (sanitized, credentials) = sanitise(request, target, authority, &rules)
+    let Head { client, resource, host } = head;
+    let (sanitized, credentials) = sanitise(request, resource, host, &rules)
         .map_err(|error| refuse::invalid(worker, record, error.0))?;
-
     record.sent_bearer = credentials.bearer.is_some();
-    let caller = recognise(worker, &live, &destination, &credentials, record).await?;
-    let asked = Asked { caller: &caller, client: &client, origin: &origin, connection: state };
+    Ok(Opened::Routed(Box::new(Routed { destination, client, sanitized, credentials })))
+}
+
+/// The second half, which may have to wait.
+async fn answer(
+    worker: &Arc<Worker>,
+    state: &Arc<ClientState>,
+    opened: Opened,
+    record: &mut Record,
+) -> Result<Response<Content>, Failure> {
+    match opened {
+        Opened::Routed(routed) => route(worker, state, routed, record).await,
+        Opened::Answered(response) => Ok(*response),
+        // Boxed, as every seldom way is: the future of each request has room for all it does not box.
+        Opened::Own { head, is_api, request } => {
+            Box::pin(own::serve(&worker.gateway, *head, is_api, *request, record)).await
+        }
+    }
+}
+
+/// What is done with a request that a route takes: recognise, decide, forward, return.
+async fn route(
+    worker: &Arc<Worker>,
+    state: &Arc<ClientState>,
+    routed: Box<Routed>,
+    record: &mut Record,
+) -> Result<Response<Content>, Failure> {
+    let gateway = &worker.gateway;
+    let caller = recognise(worker, &routed, record).await?;
+    let Routed { client, sanitized, credentials, destination } = *routed;
+    let resource = &Arc::clone(sanitized.resource());
+    let origin = &resource.origin;
+    let asked = Asked { caller: &caller, client: &client, origin, connection: state };
     let permit = decide(worker, &destination, &asked, &sanitized, record)
         .map_err(|failure| refuse::clear_stray(failure, &credentials, &gateway.sessions))?;
     let leave = (permit.is_identified() || permit.is_by_network()).then(|| StreamLeave {
         gateway: Arc::clone(gateway),
         identity: caller.identity().filter(|_| permit.is_identified()).cloned(),
-        host,
-        target: sanitized.target().clone(),
+        resource: Arc::clone(resource),
         method: sanitized.method().clone(),
         address: client.address,
     });
@@ -203,14 +272,15 @@ fn read(
             path: request.uri().path().to_owned(),
         });
     }
-    record.address = Some(peer.to_canonical());
+    record.address = Some(peer);
     let client = client::client(peer, Scheme::Http, headers, &live.config.trusted_proxies)
         .map_err(|error| refuse::malformed(error.to_string()))?;
     record.address = client.address;
     if client.peer_is_trusted
-        && let Some(id) = headers.get(X_REQUEST_ID).filter(|id| is_request_id(id.as_bytes()))
+        && let Some(id) = headers.get(X_REQUEST_ID)
+        && let Some(id) = RequestId::of_proxy(id.as_bytes())
     {
-        record.request_id = id.clone();
+        record.request_id = id;
     }
     dispatch::check_method(request.method()).map_err(|error| match error {
         RefusedMethod::NotTaken => wrong_method(&[Method::GET, Method::HEAD]),
@@ -222,24 +292,20 @@ fn read(
     if let Some(line) = &mut record.line {
         authority.host().as_str().clone_into(&mut line.host);
     }
-    let origin = Origin::of_request(client.scheme, &authority);
     let received = request.uri().path_and_query().map_or("", |path| path.as_str());
     let target = Target::parse(received).map_err(|error| match error {
         TargetError::TooLong => Failure::new(StatusCode::URI_TOO_LONG),
         TargetError::Malformed(_) => refuse::malformed(error.to_string()),
     })?;
-    Ok(Head { client, authority, target, origin })
-}
-
-/// `[A-Za-z0-9._-]{8,64}`
-fn is_request_id(id: &[u8]) -> bool {
-    (8..=64).contains(&id.len())
-        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    let (name, port, host) = authority.into_parts();
+    let origin = Origin::of_host(client.scheme, name, port);
+    Ok(Head { client, resource: Resource { origin, target }, host })
 }
 
 /// Finds the route.
 fn locate(live: &Live, head: &Head, request: &Request<Incoming>) -> Result<Destination, Failure> {
-    match live.policy.locate(head.authority.host(), &head.target, request.method()) {
+    let Resource { origin, target } = &head.resource;
+    match live.policy.locate(&origin.host, target, request.method()) {
         Located::Route(destination) => Ok(destination),
         Located::NoPlace => Err(Failure::new(StatusCode::NOT_FOUND)),
         Located::Ambiguous(why) => Err(refuse::malformed(why)),
@@ -250,12 +316,11 @@ fn locate(live: &Live, head: &Head, request: &Request<Incoming>) -> Result<Desti
 /// Finds out who asks, unless every route involved is public.
 async fn recognise(
     worker: &Worker,
-    live: &Live,
-    destination: &Destination,
-    credentials: &Credentials,
+    routed: &Routed,
     record: &mut Record,
 ) -> Result<Caller, Failure> {
-    if credentials.is_empty() || !live.policy.needs_caller(destination) {
+    let Routed { credentials, destination, .. } = routed;
+    if credentials.is_empty() || !record.live.policy.needs_caller(destination) {
         return Ok(Caller::Anonymous);
     }
     match worker.gateway.sessions.recognise(credentials, record.now).await {
@@ -342,14 +407,13 @@ async fn pass(
             Some(set.ok_or_else(|| refuse::unrenderable(record))?)
         }
     };
-    let request_id = record.request_id.clone();
     let way = Way {
         upstream: &route.upstream,
         timeout: route.timeout,
         client: asked.client,
-        request_id: &request_id,
+        request_id: record.request_id.to_value(),
         identity: identity.as_deref(),
-        deadlines: &asked.connection.deadlines,
+        connection: asked.connection,
     };
     match forward::forward(&worker.reach, request, permit, &way).await {
         Ok(answer) => {
@@ -369,15 +433,5 @@ mod tests {
     async fn dos_26_a_panic_ends_the_request_it_happens_in() {
         assert_eq!(or_panic(async { 200 }).await, Ok(200));
         assert_eq!(or_panic(async { panic!("a handler at fault") }).await, Err::<(), _>(Panicked));
-    }
-
-    #[test]
-    fn a_request_id_of_a_trusted_peer_is_short_and_plain() {
-        for (id, is_one) in
-            [("abcdefgh", true), ("a.b_c-d1", true), ("short", false), ("with space", false)]
-        {
-            assert_eq!(is_request_id(id.as_bytes()), is_one, "{id}");
-        }
-        assert!(is_request_id(&[b'a'; 64]) && !is_request_id(&[b'a'; 65]));
     }
 }

@@ -10,18 +10,16 @@ use http::Method;
 use super::Gateway;
 use crate::config::Allow;
 use crate::policy::{Decision, Facts, Located};
+use crate::proxy::Resource;
 use crate::proxy::download::Leave;
 use crate::session::Identity;
-use crate::web::authority::Host;
-use crate::web::target::Target;
 
 /// What a stream was allowed for.
 pub(super) struct StreamLeave {
     pub(super) gateway: Arc<Gateway>,
     /// Whose identity went along; `None` for callers let in by network alone.
     pub(super) identity: Option<Arc<Identity>>,
-    pub(super) host: Host,
-    pub(super) target: Target,
+    pub(super) resource: Arc<Resource>,
     pub(super) method: Method,
     pub(super) address: Option<IpAddr>,
 }
@@ -63,7 +61,8 @@ impl StreamLeave {
             self.identity = Some(renewed);
         }
         let live = self.gateway.live.load();
-        let located = live.policy.locate(&self.host, &self.target, &self.method);
+        let Resource { origin, target } = &*self.resource;
+        let located = live.policy.locate(&origin.host, target, &self.method);
         let Located::Route(destination) = located else { return false };
         let caller = self.identity.as_deref().map(|identity| &identity.subject);
         let facts = Facts { caller, client: self.address };

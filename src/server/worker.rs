@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Gateway;
 use super::body::Answered;
+use super::record::RequestId;
 use super::request;
 use crate::proxy::deadline::{PERIOD, Ticker};
 use crate::proxy::forward::Reach;
@@ -46,8 +47,7 @@ impl Worker {
         let clock = gateway.clock.clone();
         let ticker = Ticker::new(clock.clone());
         let pool = Pool::new(Arc::clone(&ticker), gateway.control.clone());
-        let mut id_prefix = [0; 16];
-        write_hex(u64::from_be_bytes(gateway.entropy.bytes()), &mut id_prefix);
+        let id_prefix = hex(u64::from_be_bytes(gateway.entropy.bytes()));
         Arc::new(Self {
             index,
             gateway,
@@ -59,21 +59,22 @@ impl Worker {
     }
 
     /// A new request's id: unique, 32 hexadecimal digits, not secret.
-    pub(super) fn next_request_id(&self) -> HeaderValue {
+    pub(super) fn next_request_id(&self) -> RequestId {
         let mut id = [0; 32];
         id[..16].copy_from_slice(&self.id_prefix);
-        write_hex(self.id_counter.fetch_add(1, Ordering::Relaxed), &mut id[16..]);
-        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
+        id[16..].copy_from_slice(&hex(self.id_counter.fetch_add(1, Ordering::Relaxed)));
+        RequestId::new(id)
     }
 }
 
-/// Writes the lowest digits of a number, one byte each.
-fn write_hex(number: u64, out: &mut [u8]) {
+/// The digits of a number.
+fn hex(number: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = number.to_be_bytes().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
-    for (place, digit) in out.iter_mut().rev().zip(digits) {
-        *place = DIGITS[usize::from(digit)];
+    let mut out = [0; 16];
+    for (pair, byte) in out.as_chunks_mut().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     }
+    out
 }
 
 /// A connection on its way to a worker.
@@ -181,9 +182,9 @@ async fn tick(worker: Arc<Worker>) {
 async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, permit } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let state = ClientState::new(worker.reach.ticker.deadlines());
+    let state = ClientState::new(worker.reach.ticker.deadlines(), peer);
     let wire = Wire::client(stream, Arc::clone(&state));
-    let service = ClientService { worker: Arc::clone(&worker), state: Arc::clone(&state), peer };
+    let service = ClientService { worker: Arc::clone(&worker), state: Arc::clone(&state) };
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
@@ -197,7 +198,6 @@ async fn serve(worker: Arc<Worker>, accepted: Accepted) {
 struct ClientService {
     worker: Arc<Worker>,
     state: Arc<ClientState>,
-    peer: IpAddr,
 }
 
 impl Service<Request<Incoming>> for ClientService {
@@ -206,9 +206,7 @@ impl Service<Request<Incoming>> for ClientService {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, state) = (Arc::clone(&self.worker), Arc::clone(&self.state));
-        let peer = self.peer;
-        Box::pin(async move { Ok(request::serve(worker, state, peer, request).await) })
+        Box::pin(request::serve(&self.worker, &self.state, request))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::header::{HOST, HeaderMap};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::uri::Uri;
 use idna::AsciiDenyList;
 
@@ -22,7 +22,7 @@ pub struct Host(String);
 pub struct Authority {
     host: Host,
     port: Option<u16>,
-    received: String,
+    received: HeaderValue,
 }
 
 /// The value is no host with optional port.
@@ -125,6 +125,12 @@ impl Authority {
     /// # Errors
     /// [`InvalidAuthority`] for anything else (400).
     pub fn parse(value: &[u8]) -> Result<Self, InvalidAuthority> {
+        Self::read(HeaderValue::from_bytes(value).map_err(|_| InvalidAuthority)?)
+    }
+
+    /// Reads a header's value, which is kept as it is.
+    fn read(received: HeaderValue) -> Result<Self, InvalidAuthority> {
+        let value = received.as_bytes();
         if value.len() > MAX_AUTHORITY {
             return Err(InvalidAuthority);
         }
@@ -140,7 +146,6 @@ impl Authority {
             Some(_) => return Err(InvalidAuthority),
         };
         let host = Host::read(host)?;
-        let received = std::str::from_utf8(value).map_err(|_| InvalidAuthority)?.to_owned();
         Ok(Self { host, port, received })
     }
 
@@ -155,7 +160,7 @@ impl Authority {
         let (Some(field), None) = (fields.next(), fields.next()) else {
             return Err(InvalidAuthority);
         };
-        let authority = Self::parse(field.as_bytes())?;
+        let authority = Self::read(field.clone())?;
         let Some(target) = uri.authority() else { return Ok(authority) };
         let target = Self::parse(target.as_str().as_bytes())?;
         let default = match uri.scheme_str() {
@@ -180,9 +185,15 @@ impl Authority {
         self.port
     }
 
+    /// Host, port and the value as received.
+    #[must_use]
+    pub fn into_parts(self) -> (Host, Option<u16>, HeaderValue) {
+        (self.host, self.port, self.received)
+    }
+
     /// As received, for forwarding.
     #[must_use]
-    pub fn received(&self) -> &str {
+    pub const fn received(&self) -> &HeaderValue {
         &self.received
     }
 }
@@ -212,7 +223,6 @@ fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -230,7 +240,7 @@ mod tests {
         ] {
             let authority = Authority::parse(received.as_bytes()).unwrap();
             assert_eq!((authority.host().as_str(), authority.port()), (host, port));
-            assert_eq!(authority.received(), received);
+            assert_eq!(authority.received().as_bytes(), received.as_bytes());
         }
         assert_eq!(Host::parse("Bücher.example").unwrap().as_str(), "xn--bcher-kva.example");
         assert_eq!(Host::parse("ＡＢＣ.example").unwrap().as_str(), "abc.example");

@@ -48,7 +48,11 @@ pub fn is_own(name: &[u8], base: &str) -> bool {
 /// Takes the gateway's own cookies out of every `Cookie` header; headers that become empty go.
 /// A request without own cookies keeps its headers byte for byte.
 pub fn strip_own(headers: &mut HeaderMap, base: &str) {
-    if !headers.get_all(COOKIE).iter().any(|line| pairs(line).any(|pair| is_own_pair(pair, base))) {
+    let lines = headers.get_all(COOKIE);
+    let Some(share) = lines.iter().find_map(|line| Share::of(line, base)) else { return };
+    let is_single = lines.iter().nth(1).is_none();
+    if matches!(share, Share::Whole) && is_single {
+        headers.remove(COOKIE);
         return;
     }
     let Entry::Occupied(entry) = headers.entry(COOKIE) else { return };
@@ -56,6 +60,27 @@ pub fn strip_own(headers: &mut HeaderMap, base: &str) {
     let kept: Vec<HeaderValue> = lines.filter_map(|line| without_own(line, base)).collect();
     for line in kept {
         headers.append(&name, line);
+    }
+}
+
+/// How much of a `Cookie` line is the gateway's own, if anything is.
+enum Share {
+    Part,
+    Whole,
+}
+
+impl Share {
+    fn of(line: &HeaderValue, base: &str) -> Option<Self> {
+        let mut has_own = false;
+        let mut has_other = false;
+        for pair in pairs(line).map(trim) {
+            if is_own_pair(pair, base) {
+                has_own = true;
+            } else {
+                has_other |= !pair.is_empty();
+            }
+        }
+        has_own.then_some(if has_other { Self::Part } else { Self::Whole })
     }
 }
 
@@ -106,8 +131,10 @@ fn is_own_pair(pair: &[u8], base: &str) -> bool {
 
 /// A `Cookie` line without own cookies; `None` when nothing else is in it.
 fn without_own(line: HeaderValue, base: &str) -> Option<HeaderValue> {
-    if !pairs(&line).any(|pair| is_own_pair(pair, base)) {
-        return Some(line);
+    match Share::of(&line, base) {
+        None => return Some(line),
+        Some(Share::Whole) => return None,
+        Some(Share::Part) => {}
     }
     let mut kept = Vec::with_capacity(line.len());
     for pair in pairs(&line).map(trim) {
@@ -118,9 +145,6 @@ fn without_own(line: HeaderValue, base: &str) -> Option<HeaderValue> {
             kept.extend_from_slice(b"; ");
         }
         kept.extend_from_slice(pair);
-    }
-    if kept.is_empty() {
-        return None;
     }
     // A part of a header value is a header value; were it none, the line would go.
     let mut kept = HeaderValue::from_maybe_shared(Bytes::from(kept)).ok()?;

@@ -79,8 +79,13 @@ impl Origin {
     /// A request's own origin: its `Host` under a scheme.
     #[must_use]
     pub fn of_request(scheme: Scheme, authority: &Authority) -> Self {
-        let port = authority.port().unwrap_or(scheme.default_port());
-        Self { scheme, host: authority.host().clone(), port }
+        Self::of_host(scheme, authority.host().clone(), authority.port())
+    }
+
+    /// A host's origin under a scheme.
+    #[must_use]
+    pub fn of_host(scheme: Scheme, host: Host, port: Option<u16>) -> Self {
+        Self { scheme, host, port: port.unwrap_or(scheme.default_port()) }
     }
 
     /// `host` or `host:port`, the default port left out.

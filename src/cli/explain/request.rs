@@ -42,8 +42,7 @@ impl Asked {
         let (scheme, authority, target) = split(&args.url, config)?;
         let mut headers = read_headers(&args.headers)?;
         if !headers.contains_key(HOST) {
-            let host = HeaderValue::from_str(authority.received());
-            headers.insert(HOST, host.map_err(|_| Failure::Usage("not a host".to_owned()))?);
+            headers.insert(HOST, authority.received().clone());
         }
         let client = match args.from {
             None => Ok(None),
@@ -63,7 +62,8 @@ impl Asked {
 
     /// The request as a URL.
     pub(super) fn url(&self) -> String {
-        format!("{}://{}{}", self.scheme.as_str(), self.authority.received(), self.target)
+        let host = String::from_utf8_lossy(self.authority.received().as_bytes());
+        format!("{}://{host}{}", self.scheme.as_str(), self.target)
     }
 }
 
