@@ -282,7 +282,10 @@ async fn exchange(
     let mut request = head.request(upload);
     loop {
         let error = match send(&mut lease, request, way.deadlines).await {
-            Ok(response) => return Ok((response, lease)),
+            Ok(response) => {
+                lease.heard.note_head();
+                return Ok((response, lease));
+            }
             Err(Failed::TimedOut) => return Err(ForwardError::TimedOut),
             Err(Failed::Broken(error)) => error,
         };

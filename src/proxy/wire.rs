@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -124,20 +124,43 @@ impl ClientState {
     }
 }
 
-/// Whether an upstream has said anything since it was last asked.
+/// Bytes of an answer up to the end of its head, interim answers included. Their number has no limit of
+/// its own, and a flood of them would keep a worker from its other connections until the answer is due.
+const ANSWER_HEAD: usize = 256 * 1024;
+
+/// What an upstream has said since it was last asked: bytes, until the head of its answer is read.
 #[derive(Debug, Default)]
-pub struct Heard(AtomicBool);
+pub struct Heard(AtomicUsize);
 
 impl Heard {
+    /// Stands for any number of bytes.
+    const HEAD_READ: usize = usize::MAX;
+
     /// A request is about to be sent.
     pub fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// The head of the answer was read.
+    pub fn note_head(&self) {
+        self.0.store(Self::HEAD_READ, Ordering::Relaxed);
     }
 
     /// Bytes of an answer have arrived.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_head_read(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::HEAD_READ
+    }
+
+    /// Counts bytes that have arrived; `false` if they are more than a head may have.
+    fn hear(&self, count: usize) -> bool {
+        let sum = self.0.load(Ordering::Relaxed).saturating_add(count);
+        self.0.store(sum, Ordering::Relaxed);
+        sum <= ANSWER_HEAD
     }
 }
 
@@ -218,6 +241,10 @@ impl Wire {
     }
 }
 
+fn too_much() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the head of the answer has no end")
+}
+
 fn timed_out() -> io::Error {
     io::Error::from(io::ErrorKind::TimedOut)
 }
@@ -230,12 +257,13 @@ impl Read for Wire {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         match &this.side {
-            Side::Upstream { heard, .. } if !heard.has_answer() => {
-                this.poll_peek(cx, &mut buf, |side, bytes| {
-                    if let Side::Upstream { heard, .. } = side {
-                        heard.0.store(!bytes.is_empty(), Ordering::Relaxed);
-                    }
-                })
+            Side::Upstream { heard, .. } if !heard.is_head_read() => {
+                let heard = Arc::clone(heard);
+                let mut is_too_much = false;
+                ready!(this.poll_peek(cx, &mut buf, |_, bytes| {
+                    is_too_much = !heard.hear(bytes.len());
+                }))?;
+                Poll::Ready(if is_too_much { Err(too_much()) } else { Ok(()) })
             }
             Side::Upstream { .. } => Pin::new(&mut this.io).poll_read(cx, buf),
             Side::Client(state) => {
