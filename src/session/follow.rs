@@ -23,6 +23,8 @@ pub(super) struct Reader {
     /// Ids of the window last read: each is applied once.
     applied: HashSet<i64>,
     last_good: Option<Tick>,
+    /// Which database the ids are of.
+    database: u64,
     is_failing: bool,
 }
 
@@ -66,7 +68,8 @@ impl Reader {
         let read = tokio::time::timeout(DEADLINE, inner.store.list_changes())
             .await
             .map_err(|_elapsed| FollowError::TimedOut)??;
-        let is_fresh_start = self.last_good.is_none_or(|last| began.since(last) > LIFE);
+        let is_fresh_start = self.database != read.database
+            || self.last_good.is_none_or(|last| began.since(last) > LIFE);
         let new: Vec<_> = read.rows.iter().filter(|row| !self.applied.contains(&row.id)).collect();
         let touches_roles = new.iter().any(|row| matches!(row.subject, Changed::Role(_)));
         if is_fresh_start || touches_roles {
@@ -84,7 +87,7 @@ impl Reader {
             }
         }
         self.applied = read.rows.iter().map(|row| row.id).collect();
-        self.last_good = Some(began);
+        (self.last_good, self.database) = (Some(began), read.database);
         inner.freshness.store(began.as_nanos(), Ordering::Release);
         Ok(())
     }
