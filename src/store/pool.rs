@@ -33,6 +33,11 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 const SESSION_SETTINGS: &str = "SET statement_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '8s'";
 
+/// Has PostgreSQL look whether its client is still there while a statement runs. Else every query given
+/// up at its deadline would go on waiting for the lock it waits for, and a second's worth of them would
+/// take all the connections the server has.
+const NOTICE_CLIENT_GONE: &str = "SET client_connection_check_interval = '1s'";
+
 /// The connections of a store. Cloning shares them.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -202,7 +207,12 @@ async fn open_postgres(url: &str, database: &Database) -> Result<PgPool, StoreEr
         .max_connections(database.max_connections.max(1))
         .acquire_timeout(database.acquire_timeout)
         .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(SESSION_SETTINGS).await.map(drop) })
+            Box::pin(async move {
+                connection.execute(SESSION_SETTINGS).await?;
+                // Before version 14, and on some systems, there is no such setting.
+                let _refused = connection.execute(NOTICE_CLIENT_GONE).await;
+                Ok(())
+            })
         })
         .connect_lazy_with(options))
 }
