@@ -22,7 +22,8 @@ use crate::upstream::Upstream;
 
 const YAML: &str = r#"
 sessions: { max_staleness: 1m }
-upstreams: { app: "${APP}" }
+drain: 2s
+upstreams: { app: { targets: ["${APP}"], response_timeout: 10m } }
 routes:
   - { path: "/**", upstream: app, allow: authenticated }
   - { path: "/public", upstream: app, allow: public }
@@ -93,12 +94,19 @@ impl Scene {
         assert_eq!(self.sign_in().await, 503, "{fault}");
         assert!(watch.elapsed() < SIGN_IN, "{fault}: {:?}", watch.elapsed());
         self.ann.get("/x").send().await.expect(200);
-        self.gateway.clock.advance_monotonic(STALE);
+        self.grow_stale().await;
         self.expect_unavailable(&self.ann, fault).await;
         self.expect_unavailable(&self.bob, fault).await;
         self.expect_public().await;
         let (status, said) = self.ready().await;
         assert!(status == 503 && said.starts_with("store: "), "{fault}: {said}");
+    }
+
+    /// Lets what is cached grow too old to be believed.
+    async fn grow_stale(&self) {
+        self.gateway.clock.advance_monotonic(STALE);
+        // The workers have looked at the clock by then; a connection's deadline is set by what they saw.
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 
     /// 503, never a pass and never "nobody", soon.
@@ -139,7 +147,7 @@ impl Scene {
         assert!(status == 200 && said.contains("store: the last write failed"), "{fault}: {said}");
         self.expect_public().await;
         // Read anew, not believed.
-        self.gateway.clock.advance_monotonic(STALE);
+        self.grow_stale().await;
         for client in [&self.ann, &self.bob] {
             client.get("/x").send().await.expect(200);
         }
@@ -192,7 +200,7 @@ async fn a_database_that_is_slow_within_the_deadlines_is_only_slow() {
     let scene = Scene::start(|builder| builder.postgres(&url)).await;
     chaos.slow(Duration::from_millis(60));
     for _ in 0..3 {
-        scene.gateway.clock.advance_monotonic(STALE);
+        scene.grow_stale().await;
         for client in [&scene.ann, &scene.bob] {
             client.get("/x").send().await.expect(200);
         }
@@ -278,6 +286,33 @@ async fn a_server_that_is_restarted_is_not_noticed_by_who_is_known_and_found_aga
     scene.expect_no_answers("stopped").await;
     tokio::task::block_in_place(|| server.start_again());
     scene.expect_recovery("stopped").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_database_hangs_stops_in_time_all_the_same() {
+    let chaos = Chaos::start(Postgres::start().address());
+    let url = through(&chaos, Postgres::start()).await;
+    let upstream = Upstream::start();
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let mut process = builder.spawn().await;
+    process.create_user("ann", &[]);
+    let mut waiting = Vec::new();
+    for _ in 0..12 {
+        waiting.push(process.sign_in("ann").await);
+    }
+    chaos.stall();
+    let fields = [("username", &*email("ann")), ("password", PASSWORD)];
+    let login = process.client().post("/auth/cookie/login").form(&fields).open().await;
+    let mut open = vec![login];
+    for client in &waiting {
+        open.push(client.get("/x").open().await);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let watch = Stopwatch::start();
+    process.signal("TERM");
+    assert!(process.wait().await.success());
+    // Two seconds to drain, and as much for whatever does not hear of it.
+    assert!(watch.elapsed() < Duration::from_secs(6), "{:?}", watch.elapsed());
 }
 
 /// Moves the database with all that belongs to it.
