@@ -18,6 +18,7 @@ upstreams:
   app: { targets: ["${APP}"], keep_alive: 1s }
 routes:
   - { path: "/**", upstream: app, allow: public }
+  - { path: "/guarded", upstream: app, allow: authenticated }
 "#;
 
 /// A client that has gone is noticed, and all it held is free again, within this time.
@@ -300,6 +301,45 @@ async fn a_body_that_is_no_body_is_400_and_ends_the_connection() {
         upstream.wait_for_connections(0).await;
     }
     wait_for_no_client(&gateway.management(), "wrong").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_wants_is_answered_and_not_read_to_its_end() {
+    const LENGTH: usize = 1024 * 1024 * 1024;
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for (path, status) in [
+        ("/guarded", 401),
+        ("/auth/cookie/login", 413),
+        ("/auth/jwt/login", 413),
+        ("/auth/login", 413),
+        ("/auth/nothing/here", 404),
+    ] {
+        for is_chunked in [false, true] {
+            let why = format!("{path}, chunked: {is_chunked}");
+            let (framing, before) = if is_chunked {
+                ("Transfer-Encoding: chunked".to_owned(), format!("{LENGTH:x}\r\n"))
+            } else {
+                (format!("Content-Length: {LENGTH}"), String::new())
+            };
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: a\r\n{form}{framing}\r\n\r\n{before}");
+            let mut raw = Raw::connect(gateway.address).await;
+            raw.send(head).await;
+            // Who sends all before reading still finds the answer.
+            let (piece, watch) = (vec![b'u'; 64 * 1024], Stopwatch::start());
+            let mut sent = 0;
+            while raw.try_send(&piece).await.is_ok() {
+                sent += piece.len();
+                assert!(sent < LENGTH, "{why}: all of it was read");
+            }
+            assert!(watch.elapsed() < BOUND, "{why}: {:?}", watch.elapsed());
+            assert_eq!(raw.head().await.status, status, "{why}, {sent} sent");
+        }
+    }
+    assert_eq!(upstream.count(), 0);
+    wait_for_no_client(&gateway.management(), "unwanted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
