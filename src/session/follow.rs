@@ -14,6 +14,8 @@ use crate::telemetry::log::Causes;
 const PERIOD: Duration = Duration::from_millis(250);
 /// Deadline of one read, and of what it calls for.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How often the log is read in vain before a gateway does not start.
+const FIRST_TRIES: u32 = 5;
 /// Rows live this long; a reader that was away longer may have missed some.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -62,6 +64,18 @@ pub enum FollowError {
 }
 
 impl Reader {
+    /// The first read. The database has just been opened: one that is busy, with others that start at the
+    /// same time perhaps, is asked again.
+    pub(super) async fn read_first(&mut self, inner: &Inner) -> Result<(), FollowError> {
+        for _ in 1..FIRST_TRIES {
+            if self.read(inner).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+        self.read(inner).await
+    }
+
     /// One read: applies what is new and advances freshness to the moment it began.
     pub(super) async fn read(&mut self, inner: &Inner) -> Result<(), FollowError> {
         let began = inner.clock.tick();

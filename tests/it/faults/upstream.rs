@@ -451,17 +451,19 @@ async fn an_upstream_that_cannot_be_connected_to_is_502_or_504_in_time() {
         // Whoever is asked for the name may take its time.
         ("unknown name", 502, 504),
     ];
-    for asked in [GET, POST] {
-        for (number, (name, one, other)) in expected.into_iter().enumerate() {
-            let watch = Stopwatch::start();
-            let answer = send(&gateway, number, asked).await.response(asked.method).await;
-            let took = watch.elapsed();
-            assert!(answer.status == one || answer.status == other, "{name}: {}", answer.status);
-            assert_eq!(answer.json()["request_id"].as_str().unwrap().len(), 32, "{name}");
-            let least = if answer.status == 504 { TIMEOUT } else { Duration::ZERO };
-            assert!(took >= least && took < TIMEOUT + SLACK, "{name}: {took:?}");
-        }
-    }
+    let asking = [GET, POST].map(|asked| expected.map(|expected| (asked, expected)));
+    let asking = asking.into_iter().flat_map(|each| each.into_iter().enumerate());
+    let gateway = &gateway;
+    join_all(asking.map(|(number, (asked, (name, one, other)))| async move {
+        let watch = Stopwatch::start();
+        let answer = send(gateway, number, asked).await.response(asked.method).await;
+        let took = watch.elapsed();
+        assert!(answer.status == one || answer.status == other, "{name}: {}", answer.status);
+        assert_eq!(answer.json()["request_id"].as_str().unwrap().len(), 32, "{name}");
+        let least = if answer.status == 504 { TIMEOUT } else { Duration::ZERO };
+        assert!(took >= least && took < TIMEOUT + SLACK, "{name}: {took:?}");
+    }))
+    .await;
     let failed = |number: usize, kind: &str| {
         format!("portcullis_upstream_errors_total{{route=\"/{number}\",kind=\"{kind}\"}}")
     };
@@ -532,14 +534,15 @@ async fn a_request_on_a_kept_connection_that_dies_is_repeated_once_if_that_does_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_on_a_kept_connection_while_nothing_was_asked_answers_nothing() {
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
-    for (name, bytes) in [
+    let lies = [
         ("an answer", poison),
         ("a timeout", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
         ("garbage", "\0\x01\x02"),
         ("an interim answer", "HTTP/1.1 103 Early Hints\r\n\r\n"),
         ("the beginning of an answer", "HTTP/1.1 2"),
         ("an empty line", "\r\n"),
-    ] {
+    ];
+    join_all(lies.map(|(name, bytes)| async move {
         let answer = format!("{LENGTH}hello");
         let mut steps = GET.read();
         steps.push(Step::Send(answer.into_bytes()));
@@ -553,7 +556,8 @@ async fn what_comes_on_a_kept_connection_while_nothing_was_asked_answers_nothing
             assert!(lying.is_left_within(SLACK).await, "{name}: the connection is kept");
             assert_eq!(lying.accepted(), round, "{name}: a connection that lied was used again");
         }
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
