@@ -79,10 +79,13 @@ impl Pool {
         self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes how a write ended, where the database had a say in it. One that is out of reach is that to
+    /// readers as well, and they notice sooner.
     fn note_write<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
         let trouble = match &done {
             Err(StoreError::Unavailable(error) | StoreError::Failed(error)) => {
-                Some(error.to_string())
+                let Some(refusal) = error.as_database_error() else { return done };
+                Some(refusal.to_string())
             }
             // The database answered, and would have written.
             Ok(_)
