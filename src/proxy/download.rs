@@ -38,6 +38,8 @@ pub struct Download<L> {
     lease: Option<Lease>,
     is_complete: bool,
     supervision: Watch<L>,
+    /// How it ends, once what came before has been sent.
+    failure: Option<DownloadError>,
 }
 
 /// Why an answer was cut.
@@ -65,8 +67,8 @@ impl<L: Leave> Download<L> {
         watched: Option<L>,
     ) -> Self {
         let supervision = watched.map_or(Watch::None, Watch::Unwatched);
-        let is_complete = false;
-        Self { body, deadlines, idle_timeout, lease, is_complete, supervision }
+        let (is_complete, failure) = (false, None);
+        Self { body, deadlines, idle_timeout, lease, is_complete, supervision, failure }
     }
 
     /// The next piece; the connection it comes on is driven meanwhile.
@@ -100,15 +102,12 @@ impl<L: Leave> Download<L> {
     }
 }
 
-impl<L: Leave + Unpin> Body for Download<L> {
-    type Data = Bytes;
-    type Error = DownloadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+impl<L: Leave + Unpin> Download<L> {
+    fn poll_next(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        let this = &mut *self;
+        let this = self;
         loop {
             // A long answer is looked at before every piece of it.
             let is_long = match this.supervision {
@@ -146,6 +145,30 @@ impl<L: Leave + Unpin> Body for Download<L> {
                 }
             }
         }
+    }
+}
+
+impl<L: Leave + Unpin> Body for Download<L> {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    /// An error ends the connection at once, with whatever was still to be written to it. So one is told
+    /// only when it is asked for a second time: the head and the bytes before it have gone on by then,
+    /// and the caller sees an answer that broke off rather than none.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = self.poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = polled {
+            self.failure = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -142,25 +142,38 @@ impl ClientState {
     }
 }
 
+/// Bytes of an answer up to the end of its head, interim answers included. Their number has no limit of
+/// its own, and a flood of them would keep a worker from its other connections until the answer is due.
+const ANSWER_HEAD: usize = 256 * 1024;
+
 /// What passed on an upstream's connection since it was last asked.
 #[derive(Debug, Default)]
 pub struct Heard {
-    has_answer: AtomicBool,
+    /// Bytes of the answer, until its head is read.
+    answer: AtomicUsize,
     keeps_head: AtomicBool,
     head: Mutex<Vec<u8>>,
 }
 
 impl Heard {
+    /// Stands for any number of bytes.
+    const HEAD_READ: usize = usize::MAX;
+
     /// A request is about to be sent. `keeps_head`: the bytes of its head are kept, to be sent again.
     pub fn begin(&self, keeps_head: bool) {
-        self.has_answer.store(false, Ordering::Relaxed);
+        self.answer.store(0, Ordering::Relaxed);
         self.keeps_head.store(keeps_head, Ordering::Relaxed);
+    }
+
+    /// The head of the answer was read.
+    pub fn note_head(&self) {
+        self.answer.store(Self::HEAD_READ, Ordering::Relaxed);
     }
 
     /// Bytes of an answer have arrived.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.has_answer.load(Ordering::Relaxed)
+        self.answer.load(Ordering::Relaxed) > 0
     }
 
     /// The head that was sent, if it was to be kept and writing it has begun.
@@ -182,6 +195,17 @@ impl Heard {
             head.clear();
             pieces.for_each(|piece| head.extend_from_slice(piece));
         }
+    }
+
+    fn is_head_read(&self) -> bool {
+        self.answer.load(Ordering::Relaxed) == Self::HEAD_READ
+    }
+
+    /// Counts bytes that have arrived; `false` if they are more than a head may have.
+    fn hear(&self, count: usize) -> bool {
+        let sum = self.answer.load(Ordering::Relaxed).saturating_add(count);
+        self.answer.store(sum, Ordering::Relaxed);
+        sum <= ANSWER_HEAD
     }
 }
 
@@ -269,6 +293,10 @@ impl Wire {
     }
 }
 
+fn too_much() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the head of the answer has no end")
+}
+
 fn timed_out() -> io::Error {
     io::Error::from(io::ErrorKind::TimedOut)
 }
@@ -281,12 +309,13 @@ impl Read for Wire {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         match &this.side {
-            Side::Upstream { heard, .. } if !heard.has_answer() => {
-                this.poll_peek(cx, &mut buf, |side, bytes| {
-                    if let Side::Upstream { heard, .. } = side {
-                        heard.has_answer.store(!bytes.is_empty(), Ordering::Relaxed);
-                    }
-                })
+            Side::Upstream { heard, .. } if !heard.is_head_read() => {
+                let heard = Arc::clone(heard);
+                let mut is_too_much = false;
+                ready!(this.poll_peek(cx, &mut buf, |_, bytes| {
+                    is_too_much = !heard.hear(bytes.len());
+                }))?;
+                Poll::Ready(if is_too_much { Err(too_much()) } else { Ok(()) })
             }
             Side::Upstream { .. } => Pin::new(&mut this.io).poll_read(cx, buf),
             Side::Client(state) => {

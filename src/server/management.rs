@@ -86,7 +86,8 @@ async fn live() -> impl IntoResponse {
 }
 
 /// 200 while requests are served as configured; else 503 with a line for each thing that is wrong.
-/// A refused configuration is named and does not make the node unready: the former one serves.
+/// A refused configuration is named and does not make the node unready: the former one serves. So is a
+/// database that cannot be written: who is signed in is served, and it is every node's.
 async fn ready(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
     let mut wrong = Vec::new();
     if gateway.drain.begun.is_cancelled() {
@@ -99,6 +100,9 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
     let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if wrong.is_empty() {
         wrong.push("ready".into());
+    }
+    if let Some(trouble) = gateway.store.write_trouble().filter(|_| gateway.sessions.is_fresh()) {
+        wrong.push(format!("store: the last write failed: {trouble}"));
     }
     wrong.extend(gateway.reload_trouble().map(|trouble| format!("configuration: {trouble}")));
     wrong.push(String::new());

@@ -251,6 +251,7 @@ async fn keep_house(gateway: Arc<Gateway>) {
         }
         interval.tick().await;
         give_memory_back();
+        gateway.store.retry_writing().await;
         measured = people.measure_kinds(false).await;
     }
 }

@@ -14,6 +14,8 @@ use crate::telemetry::log::Causes;
 const PERIOD: Duration = Duration::from_millis(250);
 /// Deadline of one read, and of what it calls for.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How often the log is read in vain before a gateway does not start.
+const FIRST_TRIES: u32 = 5;
 /// Rows live this long; a reader that was away longer may have missed some.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -23,6 +25,8 @@ pub(super) struct Reader {
     /// Ids of the window last read: each is applied once.
     applied: HashSet<i64>,
     last_good: Option<Tick>,
+    /// Which database the ids are of.
+    database: u64,
     is_failing: bool,
 }
 
@@ -60,13 +64,26 @@ pub enum FollowError {
 }
 
 impl Reader {
+    /// The first read. The database has just been opened: one that is busy, with others that start at the
+    /// same time perhaps, is asked again.
+    pub(super) async fn read_first(&mut self, inner: &Inner) -> Result<(), FollowError> {
+        for _ in 1..FIRST_TRIES {
+            if self.read(inner).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+        self.read(inner).await
+    }
+
     /// One read: applies what is new and advances freshness to the moment it began.
     pub(super) async fn read(&mut self, inner: &Inner) -> Result<(), FollowError> {
         let began = inner.clock.tick();
         let read = tokio::time::timeout(DEADLINE, inner.store.list_changes())
             .await
             .map_err(|_elapsed| FollowError::TimedOut)??;
-        let is_fresh_start = self.last_good.is_none_or(|last| began.since(last) > LIFE);
+        let is_fresh_start = self.database != read.database
+            || self.last_good.is_none_or(|last| began.since(last) > LIFE);
         let new: Vec<_> = read.rows.iter().filter(|row| !self.applied.contains(&row.id)).collect();
         let touches_roles = new.iter().any(|row| matches!(row.subject, Changed::Role(_)));
         if is_fresh_start || touches_roles {
@@ -84,7 +101,7 @@ impl Reader {
             }
         }
         self.applied = read.rows.iter().map(|row| row.id).collect();
-        self.last_good = Some(began);
+        (self.last_good, self.database) = (Some(began), read.database);
         inner.freshness.store(began.as_nanos(), Ordering::Release);
         Ok(())
     }

@@ -210,7 +210,7 @@ impl Sessions {
     /// [`FollowError`] when the first read fails.
     pub async fn follow(&self) -> Result<tokio::task::JoinHandle<()>, FollowError> {
         let mut reader = follow::Reader::default();
-        reader.read(&self.inner).await?;
+        reader.read_first(&self.inner).await?;
         Ok(tokio::spawn(follow::follow(Arc::clone(&self.inner), reader)))
     }
 

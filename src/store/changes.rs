@@ -31,7 +31,7 @@ impl Store {
         let mut rows = rows.await?.iter().map(read_change).collect::<Result<Vec<_>, _>>()?;
         // Not by the database: SQLite would walk the whole table in this order to save a sort.
         rows.sort_by_key(|change| change.id);
-        Ok(ChangesRead { rows })
+        Ok(ChangesRead { rows, database: self.pool.number() })
     }
 
     /// Removes rows no reader asks for any more.

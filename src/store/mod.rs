@@ -24,6 +24,7 @@ mod roles;
 mod schema;
 mod sessions;
 mod sql;
+mod sqlite;
 mod tokens;
 mod users;
 
@@ -179,6 +180,9 @@ pub enum Changed {
 pub struct ChangesRead {
     /// Rows of the window, oldest first.
     pub rows: Vec<Change>,
+    /// Another number after another database has taken the place of the one that was read before: ids
+    /// of the two say nothing of each other.
+    pub database: u64,
 }
 
 /// A one-time token's kind.
@@ -278,6 +282,20 @@ impl Store {
             pool.close().await;
         }
         opened.map(|()| Self { pool, clock })
+    }
+
+    /// Why the last write failed; `None` when it succeeded. Says nothing of reads.
+    #[must_use]
+    pub fn write_trouble(&self) -> Option<String> {
+        self.pool.write_trouble()
+    }
+
+    /// Tries to write again after a write has failed, so that it is known when writing works again.
+    pub async fn retry_writing(&self) {
+        if self.write_trouble().is_some() {
+            // Its outcome is noted like that of any write.
+            let _noted = self.pool.execute("UPDATE schema SET version = version", &[]).await;
+        }
     }
 
     /// Closes every connection.

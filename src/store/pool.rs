@@ -5,18 +5,17 @@
 //! database never keeps a place in the pool.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
 use sqlx::{ConnectOptions, Connection as _, Executor};
 
 use super::failure::{from_sqlx, overdue};
 use super::sql::{Connection, Value};
-use super::{Migrate, StoreError, file};
+use super::sqlite::SqliteFile;
+use super::{Migrate, StoreError};
 use crate::config::{Database, DatabaseUrl};
 
 /// Over a whole writing transaction. Readers of the change log go back 30 s, so a transaction must
@@ -30,47 +29,77 @@ const READ_DEADLINE: Duration = Duration::from_secs(8);
 /// Over a read that somebody waits for anew every moment.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long SQLite waits for another process's transaction; below the deadline, so that the error
-/// says what it was.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Pages that a reading connection of SQLite keeps, as the pragma says it (KiB, negative). The system
-/// keeps the file's pages as well, and there are several connections.
-const READER_CACHE: &str = "-512";
-
 /// What PostgreSQL ends by itself when its client died.
 const SESSION_SETTINGS: &str = "SET statement_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '8s'";
 
+/// Has PostgreSQL look whether its client is still there while a statement runs. Else every query given
+/// up at its deadline would go on waiting for the lock it waits for, and a second's worth of them would
+/// take all the connections the server has.
+const NOTICE_CLIENT_GONE: &str = "SET client_connection_check_interval = '1s'";
+
 /// The connections of a store. Cloning shares them.
 #[derive(Clone, Debug)]
-pub(super) enum Pool {
-    /// One writer, since SQLite has one anyway and waiting in our own queue is fair; several
-    /// readers, which never wait for it.
-    Sqlite {
-        writer: SqlitePool,
-        reader: SqlitePool,
-    },
+pub(super) struct Pool {
+    lender: Lender,
+    /// Why the last write failed, unless it succeeded.
+    write_trouble: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Lender {
+    Sqlite(Arc<SqliteFile>),
     Postgres(PgPool),
 }
 
 impl Pool {
     /// Prepares the connections; a database file is made where `migrate` lets it.
     pub(super) async fn open(database: &Database, migrate: Migrate) -> Result<Self, StoreError> {
-        match &database.url {
-            DatabaseUrl::Sqlite(path) => open_sqlite(path, database, migrate).await,
-            DatabaseUrl::Postgres(url) => open_postgres(url.expose_secret(), database).await,
+        let lender = match &database.url {
+            DatabaseUrl::Sqlite(path) => {
+                Lender::Sqlite(Arc::new(SqliteFile::open(path, database, migrate).await?))
+            }
+            DatabaseUrl::Postgres(url) => {
+                Lender::Postgres(open_postgres(url.expose_secret(), database).await?)
+            }
+        };
+        Ok(Self { lender, write_trouble: Arc::default() })
+    }
+
+    /// Another number after another database has taken the place of the one that was open.
+    pub(super) fn number(&self) -> u64 {
+        match &self.lender {
+            Lender::Sqlite(file) => file.number(),
+            Lender::Postgres(_) => 0,
         }
+    }
+
+    /// Why the last write failed; `None` when it succeeded.
+    pub(super) fn write_trouble(&self) -> Option<String> {
+        self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how a write ended, where the database had a say in it. One that is out of reach is that to
+    /// readers as well, and they notice sooner.
+    fn note_write<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let trouble = match &done {
+            Err(StoreError::Unavailable(error) | StoreError::Failed(error)) => {
+                let Some(refusal) = error.as_database_error() else { return done };
+                Some(refusal.to_string())
+            }
+            // The database answered, and would have written.
+            Ok(_)
+            | Err(StoreError::Conflict(_) | StoreError::Schema(_) | StoreError::Corrupt(_)) => None,
+        };
+        *self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        done
     }
 
     /// Closes every connection; those in use when they come back.
     pub(super) async fn close(&self) {
-        match self {
-            Self::Sqlite { writer, reader } => {
-                reader.close().await;
-                writer.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
+        match &self.lender {
+            Lender::Sqlite(file) => file.close().await,
+            Lender::Postgres(pool) => pool.close().await,
         }
     }
 
@@ -79,7 +108,7 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        within(WRITE_DEADLINE, async {
+        let done = within(WRITE_DEADLINE, async {
             let mut connection = self.lend_writer().await?;
             connection.begin().await?;
             match work(&mut connection).await {
@@ -97,8 +126,8 @@ impl Pool {
                     Err(error)
                 }
             }
-        })
-        .await
+        });
+        self.note_write(done.await)
     }
 
     /// Runs one statement that needs no transaction around it.
@@ -107,13 +136,13 @@ impl Pool {
         sql: &'static str,
         values: &[Value],
     ) -> Result<u64, StoreError> {
-        within(WRITE_DEADLINE, async {
+        let done = within(WRITE_DEADLINE, async {
             let mut connection = self.lend_writer().await?;
             let rows = connection.execute(sql, values).await?;
             connection.give_back();
             Ok(rows)
-        })
-        .await
+        });
+        self.note_write(done.await)
     }
 
     /// Runs `work`, which only reads.
@@ -141,17 +170,17 @@ impl Pool {
 
     /// Lends a connection that may write.
     pub(super) async fn lend_writer(&self) -> Result<Connection, StoreError> {
-        match self {
-            Self::Sqlite { writer, .. } => writer.acquire().await.map(Connection::sqlite),
-            Self::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
+        match &self.lender {
+            Lender::Sqlite(file) => file.current()?.writer.acquire().await.map(Connection::sqlite),
+            Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
         }
         .map_err(from_sqlx)
     }
 
     async fn lend_reader(&self) -> Result<Connection, StoreError> {
-        match self {
-            Self::Sqlite { reader, .. } => reader.acquire().await.map(Connection::sqlite),
-            Self::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
+        match &self.lender {
+            Lender::Sqlite(file) => file.current()?.reader.acquire().await.map(Connection::sqlite),
+            Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
         }
         .map_err(from_sqlx)
     }
@@ -165,64 +194,7 @@ pub(super) async fn within<T>(
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(overdue()))
 }
 
-async fn open_sqlite(
-    path: &std::path::Path,
-    database: &Database,
-    migrate: Migrate,
-) -> Result<Pool, StoreError> {
-    match migrate {
-        Migrate::Never => {
-            if !path.exists() {
-                return Err(super::schema::missing());
-            }
-        }
-        Migrate::Fully | Migrate::CreateOnly => {
-            file::create_private(path)
-                .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
-        }
-    }
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .synchronous(SqliteSynchronous::Full)
-        .disable_statement_logging();
-    let writing = options.clone().journal_mode(SqliteJournalMode::Wal);
-    enter_wal(&writing, database.acquire_timeout).await?;
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(database.acquire_timeout)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_lazy_with(writing);
-    let reader = SqlitePoolOptions::new()
-        .max_connections(database.max_connections.max(1))
-        .acquire_timeout(database.acquire_timeout)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_lazy_with(options.pragma("query_only", "ON").pragma("cache_size", READER_CACHE));
-    Ok(Pool::Sqlite { writer, reader })
-}
-
-/// Opens the file once. Switching a new file to WAL needs it alone, which SQLite's busy timeout does
-/// not wait for; two processes may be making it at once.
-async fn enter_wal(options: &SqliteConnectOptions, patience: Duration) -> Result<(), StoreError> {
-    const PAUSE: Duration = Duration::from_millis(50);
-    let mut waited = Duration::ZERO;
-    loop {
-        match within(BUSY_TIMEOUT, async { options.connect().await.map_err(from_sqlx) }).await {
-            Ok(connection) => return connection.close().await.map_err(from_sqlx),
-            Err(StoreError::Unavailable(_)) if waited < patience => {
-                tokio::time::sleep(PAUSE).await;
-                waited += PAUSE;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn open_postgres(url: &str, database: &Database) -> Result<Pool, StoreError> {
+async fn open_postgres(url: &str, database: &Database) -> Result<PgPool, StoreError> {
     let mut options: PgConnectOptions = url.parse().map_err(from_sqlx)?;
     if options.get_application_name().is_none() {
         options = options.application_name("portcullis");
@@ -234,14 +206,18 @@ async fn open_postgres(url: &str, database: &Database) -> Result<Pool, StoreErro
         connection.close().await.map_err(from_sqlx)
     })
     .await?;
-    let pool = PgPoolOptions::new()
+    Ok(PgPoolOptions::new()
         .max_connections(database.max_connections.max(1))
         .acquire_timeout(database.acquire_timeout)
         .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(SESSION_SETTINGS).await.map(drop) })
+            Box::pin(async move {
+                connection.execute(SESSION_SETTINGS).await?;
+                // Before version 14, and on some systems, there is no such setting.
+                let _refused = connection.execute(NOTICE_CLIENT_GONE).await;
+                Ok(())
+            })
         })
-        .connect_lazy_with(options);
-    Ok(Pool::Postgres(pool))
+        .connect_lazy_with(options))
 }
 
 #[cfg(test)]

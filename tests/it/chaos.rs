@@ -1,7 +1,8 @@
-//! A TCP relay that can cut and stall what passes through it, to stand between the gateway and its
+//! A TCP relay that can cut, stall and delay what passes through it, to stand between the gateway and its
 //! database or upstream.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -14,6 +15,8 @@ use crate::upstream::spawn;
 enum Weather {
     /// Bytes pass.
     Fair,
+    /// Bytes pass, each after a while.
+    Slow(Duration),
     /// Connections stay open, bytes wait.
     Stalled,
     /// Connections are closed, new ones at once.
@@ -58,6 +61,11 @@ impl Chaos {
         self.weather.send_replace(Weather::Stalled);
     }
 
+    /// Holds every piece back for a while, in both directions, until [`Chaos::restore`].
+    pub fn slow(&self, delay: Duration) {
+        self.weather.send_replace(Weather::Slow(delay));
+    }
+
     /// Lets bytes pass again. What was cut stays cut.
     pub fn restore(&self) {
         self.weather.send_replace(Weather::Fair);
@@ -91,6 +99,10 @@ async fn carry(
     while let Ok(count) = from.read(&mut buffer).await {
         if count == 0 || weather.wait_for(|now| *now != Weather::Stalled).await.is_err() {
             return;
+        }
+        let now = *weather.borrow();
+        if let Weather::Slow(delay) = now {
+            tokio::time::sleep(delay).await;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

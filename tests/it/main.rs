@@ -24,6 +24,7 @@ mod example_fastapi;
 mod example_radicale;
 mod example_websockets;
 mod explain;
+mod faults;
 mod forwarding;
 mod harness;
 mod hosts;

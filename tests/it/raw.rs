@@ -109,6 +109,11 @@ impl Raw {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Goes on with a connection.
+    pub const fn from_stream(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// Writes bytes. An error is returned: the other side may have hung up on purpose.
     pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the peer takes no bytes")
