@@ -181,7 +181,7 @@ impl Accounts {
         let found = self.people.find_by_name(&name).await?;
         let user = self.verify(&name, password.clone(), found, request.from).await?;
         let mut opening = opening_of(&user, request.wanted, request.from, request.now);
-        opening.replaces = request.replaces.map(|old| old.session.id);
+        opening.replaces = request.replaces.map(|old| old.session().id);
         let opened = self.open(&opening, request.wanted, request.now).await?;
         let opened = self.confirm(&user, opened, &opening.event).await?;
         self.renew_hash(&user, password);
@@ -323,7 +323,7 @@ impl Accounts {
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
         let mut opening = opening_of(&user, Wanted::Cookie { remember: false }, from, now);
-        opening.replaces = replaces.map(|old| old.session.id);
+        opening.replaces = replaces.map(|old| old.session().id);
         Ok(self.sessions.open_cookie(&opening, now).await?.set_cookie)
     }
 
@@ -333,7 +333,7 @@ impl Accounts {
     /// [`StoreError`].
     pub async fn sign_out(&self, identity: &Identity, from: &Actor) -> Result<(), StoreError> {
         let event = self.ending(identity, from, "sign-out");
-        self.sessions.end(EndSessions::One(identity.session.id), &event).await.map(drop)
+        self.sessions.end(EndSessions::One(identity.session().id), &event).await.map(drop)
     }
 
     /// Ends every session of the person; says how many.
@@ -346,12 +346,12 @@ impl Accounts {
         from: &Actor,
     ) -> Result<u64, StoreError> {
         let event = self.ending(identity, from, "sign-out-everywhere");
-        self.sessions.end(EndSessions::OfUser(identity.user.id), &event).await
+        self.sessions.end(EndSessions::OfUser(identity.user().id), &event).await
     }
 
     fn ending(&self, identity: &Identity, from: &Actor, kind: &str) -> Event {
-        let mut event = from.event(self.people.now(), kind, Some(identity.user.id));
-        event.actor.clone_from(&identity.user.email);
+        let mut event = from.event(self.people.now(), kind, Some(identity.user().id));
+        event.actor.clone_from(&identity.user().email);
         event
     }
 }
@@ -398,25 +398,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::identity::user::Profile;
 
     fn user() -> User {
-        User {
-            id: Uuid::from_u128(1),
-            email: "ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
-            password_hash: Some("x".into()),
-            profile: Profile::default(),
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
-        }
+        User { password_hash: Some("x".into()), ..User::sample() }
     }
 
     #[test]

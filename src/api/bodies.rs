@@ -72,7 +72,7 @@ impl<'a> UserBody<'a> {
 impl<'a> MeBody<'a> {
     pub(super) fn of(identity: &'a Identity) -> Self {
         let roles = &identity.subject.access.role_names;
-        Self::new(&identity.user, roles, &identity.expanded_permissions)
+        Self::new(identity.user(), roles, &identity.subject.access.expanded)
     }
 
     fn new(user: &'a User, roles: &'a [String], permissions: &'a [String]) -> Self {
@@ -82,7 +82,7 @@ impl<'a> MeBody<'a> {
 
 impl<'a> SessionBody<'a> {
     pub(super) fn of(identity: &'a Identity) -> Self {
-        Self::new(MeBody::of(identity), &identity.session)
+        Self::new(MeBody::of(identity), identity.session())
     }
 
     fn new(user: MeBody<'a>, session: &SessionRow) -> Self {
@@ -146,20 +146,10 @@ mod tests {
 
     fn user() -> User {
         User {
-            id: Uuid::from_u128(1),
             email: "Ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
             password_hash: Some("$argon2id$secret".into()),
             profile: Profile { first_name: Some("Ann".into()), ..Profile::default() },
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 3,
-            failed_login_count: 0,
+            ..User::sample()
         }
     }
 

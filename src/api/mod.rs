@@ -267,7 +267,7 @@ impl Api {
         id: Option<Uuid>,
     ) -> Result<Answer, Failure> {
         let (identity, _) = caller.ok_or_else(|| unauthorized(visit))?;
-        if !identity.user.is_superuser {
+        if !identity.user().is_superuser {
             return Err(Failure::new(StatusCode::FORBIDDEN));
         }
         let missing = || Failure::new(StatusCode::NOT_FOUND);

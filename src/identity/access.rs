@@ -158,6 +158,8 @@ pub struct Access {
     pub role_names: Vec<String>,
     /// Grants held, sorted, wildcards as they are.
     pub grants: Vec<Grant>,
+    /// Every known permission held, then the wildcards held, sorted: the expanded list for headers.
+    pub expanded: Vec<String>,
     /// The nearest end of a grant that counted; past it this value is stale.
     pub until: Option<Timestamp>,
 }
@@ -232,12 +234,11 @@ impl RoleBook {
             .filter(|(permission, _)| access.grants.iter().any(|grant| grant.covers(permission)))
             .map(|(_, number)| *number)
             .collect();
+        access.expanded = self.expand(&access);
         access
     }
 
-    /// Every known permission held, then the wildcards held, sorted: the expanded list for headers.
-    #[must_use]
-    pub fn expanded(&self, access: &Access) -> Vec<String> {
+    fn expand(&self, access: &Access) -> Vec<String> {
         let mut list: Vec<String> = self
             .known
             .iter()
@@ -262,8 +263,8 @@ pub struct Subject {
     pub has_username: bool,
     /// A superuser.
     pub is_superuser: bool,
-    /// Roles and permissions.
-    pub access: Access,
+    /// Roles and permissions; those who hold the same share it.
+    pub access: Arc<Access>,
 }
 
 #[cfg(test)]
@@ -342,7 +343,7 @@ mod tests {
         let named = grants(&["admin:users:write", "administrator:read"]);
         let book = RoleBook::new(&Interner::default(), &file, &roles(&[]), &named);
         let access = book.access(&[held("ops", None)], at(0));
-        assert_eq!(book.expanded(&access), ["admin:keys:read", "admin:users:write", "admin:*"]);
+        assert_eq!(access.expanded, ["admin:keys:read", "admin:users:write", "admin:*"]);
     }
 
     #[test]

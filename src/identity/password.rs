@@ -133,10 +133,8 @@ fn is_common(piece: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Timestamp;
     use crate::identity::user::Profile;
 
     const DEFAULT: PasswordPolicy = PasswordPolicy {
@@ -151,11 +149,9 @@ mod tests {
 
     fn person() -> User {
         User {
-            id: Uuid::nil(),
             email: "Marianne.K@example.com".to_owned(),
             email_folded: "marianne.k@example.com".to_owned(),
             username: Some("mkay".to_owned()),
-            password_hash: None,
             profile: Profile {
                 first_name: Some("Zo\u{eb}".to_owned()),
                 last_name: Some("Ke\u{301}pler".to_owned()),
@@ -163,14 +159,7 @@ mod tests {
                 department: None,
                 phone: None,
             },
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
+            ..User::sample()
         }
     }
 

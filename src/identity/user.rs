@@ -184,6 +184,29 @@ pub fn is_username(text: &str) -> bool {
 }
 
 #[cfg(test)]
+impl User {
+    /// An account for tests: Ann, who may sign in and has neither password nor username.
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: Uuid::from_u128(1),
+            email: "ann@example.com".to_owned(),
+            email_folded: "ann@example.com".to_owned(),
+            username: None,
+            password_hash: None,
+            profile: Profile::default(),
+            is_active: true,
+            is_superuser: false,
+            is_verified: true,
+            created_at: Timestamp::from_seconds(0),
+            last_login_at: None,
+            last_address: None,
+            login_count: 0,
+            failed_login_count: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -268,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_display_name_falls_back_to_the_address() {
-        let mut user = sample();
+        let mut user = User::sample();
         assert_eq!(user.display_name(), "ann@example.com");
         user.profile.last_name = Some("Lee".to_owned());
         assert_eq!(user.display_name(), "Lee");
@@ -288,25 +311,6 @@ mod tests {
             if let Ok(stored) = normalise_email(&typed) {
                 assert_eq!(fold_email(&stored), fold_email(&typed));
             }
-        }
-    }
-
-    fn sample() -> User {
-        User {
-            id: Uuid::nil(),
-            email: "ann@example.com".to_owned(),
-            email_folded: "ann@example.com".to_owned(),
-            username: None,
-            password_hash: None,
-            profile: Profile::default(),
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: Timestamp::from_seconds(0),
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
         }
     }
 }

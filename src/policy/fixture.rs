@@ -60,7 +60,7 @@ impl World {
             is_verified: true,
             has_username: false,
             is_superuser: false,
-            access: self.book.access(&grants, Timestamp::from_seconds(0)),
+            access: self.book.access(&grants, Timestamp::from_seconds(0)).into(),
         }
     }
 

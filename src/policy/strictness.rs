@@ -5,6 +5,7 @@
 //! for a warning and used for nothing else.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -146,22 +147,24 @@ fn masks(count: usize) -> Vec<Vec<bool>> {
 }
 
 fn subject(id: Uuid, email: &str, traits: &[Trait], mask: &[bool]) -> Subject {
+    let mut access = Access::default();
     let mut subject = Subject {
         id,
         email_folded: email.to_owned(),
         is_verified: false,
         has_username: false,
         is_superuser: false,
-        access: Access::default(),
+        access: Arc::default(),
     };
     for (has, _) in traits.iter().zip(mask).filter(|(_, is_set)| **is_set) {
         match has {
             Trait::Verified => subject.is_verified = true,
             Trait::Superuser => subject.is_superuser = true,
             Trait::Username => subject.has_username = true,
-            Trait::Role(number) => subject.access.roles.insert(*number),
-            Trait::Permission(number) => subject.access.permissions.insert(*number),
+            Trait::Role(number) => access.roles.insert(*number),
+            Trait::Permission(number) => access.permissions.insert(*number),
         }
     }
+    subject.access = Arc::new(access);
     subject
 }

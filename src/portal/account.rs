@@ -42,7 +42,7 @@ impl Portal {
             let own = format!("{}/account", visit.config.portal.path);
             return Ok(see_other(&sign_in_address(visit, Some(&own))));
         };
-        let user = &identity.user;
+        let user = identity.user();
         let shown = Shown {
             name: user.display_name(),
             email: &user.email,
@@ -51,11 +51,11 @@ impl Portal {
             username: user.username.as_deref(),
             profile: filled_profile(identity),
             roles: shown_roles(identity),
-            permissions: &identity.expanded_permissions,
+            permissions: &identity.subject.access.expanded,
             applications: (self.preview)(visit, identity),
-            method: identity.session.method.as_str(),
-            signed_in_at: identity.session.created_at.to_string(),
-            expires_at: identity.session.expires_at.to_string(),
+            method: identity.session().method.as_str(),
+            signed_in_at: identity.session().created_at.to_string(),
+            expires_at: identity.session().expires_at.to_string(),
             token_field: TOKEN_FIELD,
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
         };
@@ -64,7 +64,7 @@ impl Portal {
 }
 
 fn filled_profile(identity: &Identity) -> Vec<(&'static str, &str)> {
-    let profile = &identity.user.profile;
+    let profile = &identity.user().profile;
     let fields = [
         ("Organization", &profile.organization),
         ("Department", &profile.department),
@@ -76,7 +76,7 @@ fn filled_profile(identity: &Identity) -> Vec<(&'static str, &str)> {
 /// The roles in force, each with its end if it has one.
 fn shown_roles(identity: &Identity) -> Vec<ShownRole<'_>> {
     let end_of = |role: &str| {
-        let grant = identity.grants.iter().find(|grant| grant.role == role);
+        let grant = identity.grants().iter().find(|grant| grant.role == role);
         grant.and_then(|grant| grant.until).map(|until| until.to_string())
     };
     let names = identity.subject.access.role_names.iter();

@@ -106,7 +106,7 @@ pub(super) fn sends_form_cookie(visit: &Visit) -> bool {
 
 /// The token of a form shown within a session.
 pub(super) fn session_token(sessions: &Sessions, purpose: Purpose, identity: &Identity) -> String {
-    sessions.form_token(purpose.as_str(), &identity.session.id)
+    sessions.form_token(purpose.as_str(), &identity.session().id)
 }
 
 /// Checks the token of a form shown within a session.
@@ -116,7 +116,7 @@ pub(super) fn is_of_session(
     identity: &Identity,
     token: Option<&str>,
 ) -> bool {
-    let id = &identity.session.id;
+    let id = &identity.session().id;
     token.is_some_and(|token| sessions.is_form_token(token, purpose.as_str(), id))
 }
 

@@ -103,8 +103,8 @@ impl Portal {
     fn show_already(&self, visit: &Visit, identity: &Identity, next: Option<&str>) -> Answer {
         let another = format!("{}&another=1", sign_in_address(visit, Some(next.unwrap_or("/"))));
         let shown = AlreadyShown {
-            name: identity.user.display_name(),
-            email: &identity.user.email,
+            name: identity.user().display_name(),
+            email: &identity.user().email,
             destination: visit.destination(next),
             another,
         };

@@ -88,7 +88,7 @@ impl Portal {
                 // The cookie is cleared, whether it was it that told who asks or a bearer beside it.
                 let cookie = visit.cookie_identity(self.accounts.sessions()).await?;
                 self.accounts.sign_out(identity, &from).await.map_err(store_failure)?;
-                let is_other = |old: &Arc<Identity>| old.session.id != identity.session.id;
+                let is_other = |old: &Arc<Identity>| old.session().id != identity.session().id;
                 if let Some(beside) = cookie.filter(is_other) {
                     self.accounts.sign_out(&beside, &from).await.map_err(store_failure)?;
                 }
@@ -129,7 +129,7 @@ impl Portal {
     ) -> Answer {
         let next = next.and_then(|next| visit.checked(next)).map(|next| next.as_str().to_owned());
         let shown = Shown {
-            email: &identity.user.email,
+            email: &identity.user().email,
             next: next.clone(),
             is_out_of_date: status == StatusCode::FORBIDDEN,
             token_field: TOKEN_FIELD,

@@ -203,7 +203,7 @@ fn assemble(
     let Sanitized { method, target, authority, mut headers, body, upgrade } = request;
     // One value is decided on and forwarded; it parsed as a path and query when it was read.
     let uri = target.raw().parse::<PathAndQuery>().map(Uri::from).unwrap_or_default();
-    headers.reserve(6 + identity.map_or(0, Vec::len));
+    headers.reserve(6 + identity.map_or(0, |set| set.len()));
     let host = value(authority.received());
     if !way.upstream.preserve_host {
         set(&mut headers, header::HOST, value(&way.upstream.authority));

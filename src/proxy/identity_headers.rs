@@ -1,5 +1,6 @@
 //! Rendering who the caller is into headers, by profile.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::IdentityProfile;
@@ -15,64 +16,87 @@ const LONGEST: usize = 8 * 1024;
 /// Renders the headers of a profile. `None` when they cannot be sent whole: then nothing is.
 #[must_use]
 pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<HeaderSet> {
-    let mut set = HeaderSet::with_capacity(8);
+    let mut draft = Draft::default();
     let user = user(profile.user, identity)?;
     for name in profile.preset.user_names() {
-        push(&mut set, name, &headers::encode_value(&user, None))?;
+        draft.push(name, &headers::encode_value(&user, None))?;
     }
     let further = profile.headers.iter().map(|(name, field)| (name, *field));
     for (name, field) in profile.preset.fields().iter().map(|(n, f)| (n, *f)).chain(further) {
         if matches!(field, Field::Permissions) {
-            push_permissions(&mut set, name, profile.separator, identity)?;
+            draft.push_permissions(name, profile.separator, identity)?;
         } else if let Some(text) = text(field, profile.separator, identity) {
-            push(&mut set, name, &text)?;
+            draft.push(name, &text)?;
         }
     }
-    Some(set)
+    draft.finish()
 }
 
-fn push(set: &mut HeaderSet, name: &HeaderName, text: &str) -> Option<()> {
-    if text.len() > LONGEST {
-        return None;
-    }
-    set.push((name.clone(), HeaderValue::from_str(text).ok()?));
-    Some(())
+/// Headers being rendered, their values one behind the other.
+#[derive(Default)]
+struct Draft {
+    text: String,
+    /// Names, and where their values end.
+    ends: Vec<(HeaderName, usize)>,
 }
 
-/// The list goes expanded while it is short enough, then as granted, and never cut.
-fn push_permissions(
-    set: &mut HeaderSet,
-    name: &HeaderName,
-    separator: Separator,
-    identity: &Identity,
-) -> Option<()> {
-    let expanded = list(identity.expanded_permissions.iter().map(String::as_str), separator);
-    if expanded.len() <= EXPANDED {
-        return push(set, name, &expanded);
+impl Draft {
+    fn push(&mut self, name: &HeaderName, value: &str) -> Option<()> {
+        if value.len() > LONGEST {
+            return None;
+        }
+        self.text.push_str(value);
+        self.ends.push((name.clone(), self.text.len()));
+        Some(())
     }
-    let granted: Vec<String> =
-        identity.subject.access.grants.iter().map(ToString::to_string).collect();
-    let granted = list(granted.iter().map(String::as_str), separator);
-    if granted.len() > EXPANDED {
-        return None;
+
+    /// The list goes expanded while it is short enough, then as granted, and never cut.
+    fn push_permissions(
+        &mut self,
+        name: &HeaderName,
+        separator: Separator,
+        identity: &Identity,
+    ) -> Option<()> {
+        let access = &identity.subject.access;
+        let expanded = list(access.expanded.iter().map(String::as_str), separator);
+        if expanded.len() <= EXPANDED {
+            return self.push(name, &expanded);
+        }
+        let granted: Vec<String> = access.grants.iter().map(ToString::to_string).collect();
+        let granted = list(granted.iter().map(String::as_str), separator);
+        if granted.len() > EXPANDED {
+            return None;
+        }
+        self.push(name, &granted)?;
+        let flag = HeaderName::from_bytes(format!("{name}-expanded").as_bytes()).ok()?;
+        self.push(&flag, "false")
     }
-    push(set, name, &granted)?;
-    let flag = HeaderName::from_bytes(format!("{name}-expanded").as_bytes()).ok()?;
-    push(set, &flag, "false")
+
+    /// Every value a slice of one piece of memory.
+    fn finish(self) -> Option<HeaderSet> {
+        let text = Bytes::from(self.text.into_boxed_str().into_boxed_bytes());
+        let mut start = 0;
+        let fields = self.ends.into_iter().map(|(name, end)| {
+            let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok()?;
+            start = end;
+            Some((name, value))
+        });
+        fields.collect()
+    }
 }
 
 /// What fills the user header; policy has made sure that there is something.
 fn user(field: UserField, identity: &Identity) -> Option<String> {
     match field {
-        UserField::Id => Some(identity.user.id.to_string()),
-        UserField::Email => identity.user.is_verified.then(|| identity.user.email.clone()),
-        UserField::Username => identity.user.username.clone(),
+        UserField::Id => Some(identity.user().id.to_string()),
+        UserField::Email => identity.user().is_verified.then(|| identity.user().email.clone()),
+        UserField::Username => identity.user().username.clone(),
     }
 }
 
 /// A field as text, encoded. `None`: nothing is known, no header is sent.
 fn text(field: Field, separator: Separator, identity: &Identity) -> Option<String> {
-    let user = &identity.user;
+    let user = identity.user();
     let plain = match field {
         Field::Id => Some(user.id.to_string()),
         Field::Email => user.is_verified.then(|| user.email.clone()),
@@ -89,22 +113,22 @@ fn text(field: Field, separator: Separator, identity: &Identity) -> Option<Strin
             return Some(list(names, separator));
         }
         Field::Permissions => {
-            let names = identity.expanded_permissions.iter().map(String::as_str);
+            let names = identity.subject.access.expanded.iter().map(String::as_str);
             return Some(list(names, separator));
         }
         Field::Superuser => Some(user.is_superuser.to_string()),
-        Field::Session => Some(hex(&identity.session.id)),
-        Field::Method => Some(identity.session.method.as_str().to_owned()),
-        Field::SignedInAt => Some(identity.session.created_at.to_string()),
+        Field::Session => Some(hex(&identity.session().id)),
+        Field::Method => Some(identity.session().method.as_str().to_owned()),
+        Field::SignedInAt => Some(identity.session().created_at.to_string()),
     };
     plain.filter(|text| !text.is_empty()).map(|text| headers::encode_value(&text, None))
 }
 
 /// First and last name, else the e-mail where it is verified.
 fn display_name(identity: &Identity) -> Option<String> {
-    let profile = &identity.user.profile;
+    let profile = &identity.user().profile;
     let is_named = profile.first_name.is_some() || profile.last_name.is_some();
-    (is_named || identity.user.is_verified).then(|| identity.user.display_name())
+    (is_named || identity.user().is_verified).then(|| identity.user().display_name())
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>, separator: Separator) -> String {

@@ -45,7 +45,7 @@ pub(super) async fn serve(
     };
     let caller = gateway.sessions.recognise(&credentials, record.now).await;
     if let Ok(caller) = &caller {
-        record.subject = caller.identity().map(|identity| identity.user.id);
+        record.subject = caller.identity().map(|identity| identity.user().id);
     }
     let visit = Visit {
         request_id: record.request_id().to_owned(),

@@ -150,13 +150,13 @@ pub(super) fn deny(
             "This address is not open to where you are. Signing in would not change that.",
         );
     };
-    let who = &identity.user.email;
+    let who = &identity.user().email;
     let another = another_account_address(&live.config, &next(live, asked, request));
     let mut failure = failure
         .explanation(explanation(refusal, who))
         .link("Use another account", another)
         .link("Your account", portal_address(&live.config, "account"));
-    if identity.user.is_superuser {
+    if identity.user().is_superuser {
         failure.command = command(&refusal.missing, identity);
     }
     failure
@@ -178,7 +178,7 @@ fn explanation(refusal: &Refusal, who: &str) -> String {
 
 /// The command that would grant what is missing.
 fn command(missing: &Missing, identity: &Identity) -> Option<String> {
-    let who = &identity.user.email;
+    let who = &identity.user().email;
     if let Some(role) = missing.roles.first() {
         return Some(format!("portcullis user grant {who} {}", quoted(role)));
     }

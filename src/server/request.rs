@@ -253,7 +253,7 @@ async fn recognise(
     }
     match worker.gateway.sessions.recognise(credentials, record.now).await {
         Ok(caller) => {
-            record.subject = caller.identity().map(|identity| identity.user.id);
+            record.subject = caller.identity().map(|identity| identity.user().id);
             Ok(caller)
         }
         Err(RecogniseError::Contradiction) => Err(refuse::invalid(

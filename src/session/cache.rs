@@ -5,7 +5,7 @@
 //! invalidation takes as well. Loads of one session under way at the same time are one load, in a
 //! task of its own: a client that goes away does not cancel it for the others.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::identity::{Book, Identity, Seen};
+use super::identity::{Book, Identity};
 use crate::clock::Timestamp;
 use crate::store::{Changed, LoadedSession, Store, StoreError};
 
@@ -34,29 +34,25 @@ const REMEMBERED: usize = 1024;
 
 /// A cached session.
 #[derive(Debug)]
-pub(super) struct Entry {
-    loaded: LoadedSession,
-    seen: Arc<Seen>,
-    identity: ArcSwap<Identity>,
-}
+pub(super) struct Entry(ArcSwap<Identity>);
 
 impl Entry {
-    fn new(mut loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
-        // Nothing past this point needs the hash, and caches end up in core dumps.
-        loaded.user.password_hash = None;
-        let seen = Arc::new(Seen::new(loaded.session.last_seen));
-        let identity = ArcSwap::from_pointee(Identity::resolve(&loaded, &seen, book, now));
-        Self { loaded, seen, identity }
+    fn new(loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
+        Self(ArcSwap::from_pointee(Identity::resolve(loaded, book, now)))
+    }
+
+    fn owner(&self) -> Uuid {
+        self.0.load().user().id
     }
 
     /// The identity under the state of roles and configuration in force.
     pub(super) fn identity(&self, book: &Book, now: Timestamp) -> Arc<Identity> {
-        let current = self.identity.load_full();
+        let current = self.0.load_full();
         if current.generation == book.generation {
             return current;
         }
-        let made = Arc::new(Identity::resolve(&self.loaded, &self.seen, book, now));
-        self.identity.store(Arc::clone(&made));
+        let made = Arc::new(current.renewed(book, now));
+        self.0.store(Arc::clone(&made));
         made
     }
 }
@@ -103,7 +99,7 @@ struct Ledger {
     /// Number of the last change applied.
     sequence: u64,
     recent: VecDeque<(u64, Touched)>,
-    by_user: HashMap<Uuid, HashSet<Id>>,
+    by_user: BTreeSet<(Uuid, Id)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,13 +131,14 @@ impl Ledger {
             })
     }
 
-    fn forget(&mut self, user: Uuid, id: &Id) {
-        if let Some(ids) = self.by_user.get_mut(&user) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_user.remove(&user);
-            }
+    /// Takes a person's cached sessions off the list.
+    fn take_sessions_of(&mut self, user: Uuid) -> BTreeSet<(Uuid, Id)> {
+        let mut theirs = self.by_user.split_off(&(user, Id::default()));
+        let next = theirs.iter().find(|(owner, _)| *owner != user).copied();
+        if let Some(next) = next {
+            self.by_user.append(&mut theirs.split_off(&next));
         }
+        theirs
     }
 }
 
@@ -170,7 +167,7 @@ impl SessionCache {
             .max_capacity(capacity)
             .eviction_listener(move |id: Arc<Id>, entry: Arc<Entry>, cause| match cause {
                 RemovalCause::Size | RemovalCause::Expired => {
-                    lock(&heard).push((entry.loaded.user.id, *id));
+                    lock(&heard).push((entry.owner(), *id));
                 }
                 // Forgotten, or still cached, by the one who asked for it.
                 RemovalCause::Explicit | RemovalCause::Replaced => {}
@@ -242,16 +239,16 @@ impl SessionCache {
 
     /// Caches what a load that began after change number `begun` found, unless it may be stale.
     fn keep(&self, begun: u64, id: Id, entry: &Arc<Entry>) {
-        let user = entry.loaded.user.id;
+        let user = entry.owner();
         let mut ledger = lock(&self.ledger);
         for (owner, evicted) in lock(&self.evicted).drain(..) {
             // One that was cached again meanwhile is still its owner's.
             if !self.entries.contains_key(&evicted) {
-                ledger.forget(owner, &evicted);
+                ledger.by_user.remove(&(owner, evicted));
             }
         }
         if ledger.is_untouched(begun, &id, user) {
-            ledger.by_user.entry(user).or_default().insert(id);
+            ledger.by_user.insert((user, id));
             self.entries.insert(id, Arc::clone(entry));
         }
     }
@@ -262,7 +259,7 @@ impl SessionCache {
             Changed::User(user) => {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::User(*user));
-                for id in ledger.by_user.remove(user).unwrap_or_default() {
+                for (_, id) in ledger.take_sessions_of(*user) {
                     self.entries.invalidate(&id);
                 }
             }
@@ -270,7 +267,7 @@ impl SessionCache {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::Session(*id));
                 if let Some(entry) = self.entries.remove(id) {
-                    ledger.forget(entry.loaded.user.id, id);
+                    ledger.by_user.remove(&(entry.owner(), *id));
                 }
             }
             // What a role grants is not part of a cached session.
@@ -302,7 +299,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::{Database, DatabaseUrl};
-    use crate::identity::user::{Method, Profile, User};
+    use crate::identity::user::{Method, User};
     use crate::store::{Migrate, SessionKind, SessionRow};
 
     fn loaded(id: Id, user: Uuid) -> LoadedSession {
@@ -319,22 +316,7 @@ mod tests {
             address: None,
             agent: String::new(),
         };
-        let user = User {
-            id: user,
-            email: "ann@example.com".into(),
-            email_folded: "ann@example.com".into(),
-            username: None,
-            password_hash: Some("a hash".into()),
-            profile: Profile::default(),
-            is_active: true,
-            is_superuser: false,
-            is_verified: true,
-            created_at: now,
-            last_login_at: None,
-            last_address: None,
-            login_count: 0,
-            failed_login_count: 0,
-        };
+        let user = User { id: user, created_at: now, ..User::sample() };
         LoadedSession { session, user, grants: Vec::new() }
     }
 
@@ -383,7 +365,7 @@ mod tests {
             let entry = Arc::new(Entry::new(loaded(id, user), &Book::default(), now));
             cache.keep(0, id, &entry);
             let identity = cache.get(&id).unwrap().identity(&Book::default(), now);
-            assert_eq!(identity.user.password_hash, None, "a hash is not kept in memory");
+            assert_eq!(identity.user().password_hash, None, "a hash is not kept in memory");
         }
         cache.apply(&Changed::User(ann));
         let cached: Vec<bool> = (1..=3).map(|n| cache.get(&[n; 32]).is_some()).collect();

@@ -1,18 +1,19 @@
 //! Who a session stands for, with what they may at one state of roles and configuration.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use crate::clock::Timestamp;
-use crate::identity::access::{RoleBook, Subject};
+use crate::identity::access::{Access, RoleBook, Subject};
 use crate::identity::user::{RoleGrant, User};
 use crate::store::{LoadedSession, SessionRow};
 
-/// Identity headers, rendered.
-pub type HeaderSet = Vec<(HeaderName, HeaderValue)>;
+/// Identity headers, rendered. Their values share one piece of memory.
+pub type HeaderSet = Box<[(HeaderName, HeaderValue)]>;
 
 /// A state of roles and configuration: what numbers mean and how many identity profiles there are.
 #[derive(Debug, Default)]
@@ -23,6 +24,40 @@ pub(super) struct Book {
     pub(super) configuration: u64,
     pub(super) roles: RoleBook,
     pub(super) profiles: usize,
+    pub(super) shared: SharedAccess,
+}
+
+impl Book {
+    /// What somebody holding `grants` may at `now`.
+    fn access(&self, grants: &[RoleGrant], now: Timestamp) -> Arc<Access> {
+        self.shared.get(&self.roles, grants, now)
+    }
+}
+
+/// What people may, kept once for all who hold the same roles: most people hold one of few sets.
+#[derive(Debug, Default)]
+pub(super) struct SharedAccess(Mutex<HashMap<Vec<String>, Arc<Access>>>);
+
+/// Sets of roles remembered. Beyond it, and for grants with an end, everybody has their own.
+const SHARED: usize = 10_000;
+
+impl SharedAccess {
+    fn get(&self, roles: &RoleBook, grants: &[RoleGrant], now: Timestamp) -> Arc<Access> {
+        if grants.iter().any(|grant| grant.until.is_some()) {
+            return Arc::new(roles.access(grants, now));
+        }
+        let mut held: Vec<String> = grants.iter().map(|grant| grant.role.clone()).collect();
+        held.sort_unstable();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = known.get(&held) {
+            return Arc::clone(access);
+        }
+        let access = Arc::new(roles.access(grants, now));
+        if known.len() < SHARED {
+            known.insert(held, Arc::clone(&access));
+        }
+        access
+    }
 }
 
 /// When a session was last used, shared by every identity made of one cached session.
@@ -67,60 +102,79 @@ impl Seen {
     }
 }
 
-/// Somebody known: the session with its owner and what they may right now.
+/// A session as it was loaded, and when it was last used. Every identity made of it shares it.
+#[derive(Debug)]
+struct Remembered {
+    loaded: LoadedSession,
+    seen: Seen,
+}
+
+/// Somebody known: the session with its owner and what they may right now. There may be a hundred
+/// thousand of these in memory, so what people share (roles, permissions) is kept once.
 #[derive(Debug)]
 pub struct Identity {
-    /// The session.
-    pub session: SessionRow,
-    /// Its owner, without the password hash.
-    pub user: User,
-    /// Roles granted, past ones too.
-    pub grants: Vec<RoleGrant>,
+    remembered: Arc<Remembered>,
     /// What policy looks at.
     pub subject: Subject,
-    /// Every permission held, known ones expanded, then wildcards.
-    pub expanded_permissions: Vec<String>,
     pub(super) generation: u64,
     configuration: u64,
     rendered: Box<[OnceLock<Option<Arc<HeaderSet>>>]>,
-    pub(super) seen: Arc<Seen>,
 }
 
 impl Identity {
-    /// An identity outside any cache: the session, and what its owner may by a role book at `now`.
-    #[must_use]
-    pub fn new(loaded: &LoadedSession, roles: RoleBook, now: Timestamp) -> Self {
-        let seen = Arc::new(Seen::new(loaded.session.last_seen));
-        let book = Book { generation: 0, configuration: 0, roles, profiles: 0 };
-        Self::resolve(loaded, &seen, &book, now)
+    /// Resolves a session just loaded. What no request needs is not kept: the password hash, since
+    /// caches end up in core dumps, and the agent.
+    pub(super) fn resolve(mut loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
+        loaded.user.password_hash = None;
+        loaded.session.agent = String::new();
+        loaded.grants.shrink_to_fit();
+        let seen = Seen::new(loaded.session.last_seen);
+        Self::of(Arc::new(Remembered { loaded, seen }), book, now)
     }
 
-    pub(super) fn resolve(
-        loaded: &LoadedSession,
-        seen: &Arc<Seen>,
-        book: &Book,
-        now: Timestamp,
-    ) -> Self {
-        let user = loaded.user.clone();
-        let access = book.roles.access(&loaded.grants, now);
+    /// The same session under another state of roles and configuration.
+    pub(super) fn renewed(&self, book: &Book, now: Timestamp) -> Self {
+        Self::of(Arc::clone(&self.remembered), book, now)
+    }
+
+    fn of(remembered: Arc<Remembered>, book: &Book, now: Timestamp) -> Self {
+        let LoadedSession { user, grants, .. } = &remembered.loaded;
         Self {
-            session: loaded.session.clone(),
-            expanded_permissions: book.roles.expanded(&access),
             subject: Subject {
                 id: user.id,
                 email_folded: user.email_folded.clone(),
                 is_verified: user.is_verified,
                 has_username: user.username.is_some(),
                 is_superuser: user.is_superuser,
-                access,
+                access: book.access(grants, now),
             },
-            grants: loaded.grants.clone(),
-            user,
+            remembered,
             generation: book.generation,
             configuration: book.configuration,
             rendered: (0..book.profiles).map(|_| OnceLock::new()).collect(),
-            seen: Arc::clone(seen),
         }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &SessionRow {
+        &self.remembered.loaded.session
+    }
+
+    /// Its owner, without the password hash.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.remembered.loaded.user
+    }
+
+    /// Roles granted to the owner, past ones too.
+    #[must_use]
+    pub fn grants(&self) -> &[RoleGrant] {
+        &self.remembered.loaded.grants
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.remembered.seen
     }
 
     /// The headers of an identity profile, rendered by `render` at most once per session and state.
@@ -146,20 +200,21 @@ impl Identity {
     /// When the session was last used, as far as this node knows.
     #[must_use]
     pub fn last_seen(&self) -> Timestamp {
-        self.seen.last()
+        self.seen().last()
     }
 
     /// The nearest instant at which this identity ends or changes by itself: the absolute end, the
     /// idle limit, the end of a grant.
     #[must_use]
     pub fn nearest_end(&self) -> Timestamp {
-        let idle = self.session.idle.map_or(Timestamp::NEVER, |idle| self.last_seen().after(idle));
+        let idle =
+            self.session().idle.map_or(Timestamp::NEVER, |idle| self.last_seen().after(idle));
         let grant = self.subject.access.until.unwrap_or(Timestamp::NEVER);
-        self.session.expires_at.min(idle).min(grant)
+        self.session().expires_at.min(idle).min(grant)
     }
 
     /// How far apart writes of `last_seen` are: a tenth of the idle limit, or of an hour.
     pub(super) fn seen_interval(&self) -> Duration {
-        self.session.idle.unwrap_or(Duration::from_hours(1)) / 10
+        self.session().idle.unwrap_or(Duration::from_hours(1)) / 10
     }
 }

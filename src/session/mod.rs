@@ -261,7 +261,7 @@ impl Sessions {
                 Some(token) => inner
                     .find(token.session, SessionKind::Bearer, now)
                     .await?
-                    .filter(|identity| identity.user.id == token.user),
+                    .filter(|identity| identity.user().id == token.user),
             },
         };
         let by_cookie = match &credentials.cookie {
@@ -272,7 +272,7 @@ impl Sessions {
             },
         };
         match (by_bearer, by_cookie) {
-            (Some(a), Some(b)) if a.user.id != b.user.id => Err(RecogniseError::Contradiction),
+            (Some(a), Some(b)) if a.user().id != b.user().id => Err(RecogniseError::Contradiction),
             (Some(identity), _) => Ok(Caller::Known(identity, Carrier::Bearer)),
             (None, Some(identity)) => Ok(Caller::Known(identity, Carrier::Cookie)),
             (None, None) => Ok(Caller::Anonymous),
@@ -288,13 +288,13 @@ impl Sessions {
         identity: &Identity,
         now: Timestamp,
     ) -> Result<Option<Arc<Identity>>, RecogniseError> {
-        self.inner.find(identity.session.id, identity.session.kind, now).await
+        self.inner.find(identity.session().id, identity.session().kind, now).await
     }
 
     /// Watches a session for an open stream.
     #[must_use]
     pub fn watch(&self, identity: &Identity) -> Watch {
-        self.inner.watches.watch(identity.session.id, identity.user.id)
+        self.inner.watches.watch(identity.session().id, identity.user().id)
     }
 
     /// Watches roles and configuration for an open stream of nobody known.
@@ -331,6 +331,7 @@ impl Inner {
             configuration: settings.configuration,
             roles,
             profiles: settings.profiles,
+            shared: identity::SharedAccess::default(),
         }));
     }
 
@@ -366,7 +367,7 @@ impl Inner {
             && let Some(entry) = self.cache.get(&id)
         {
             let identity = entry.identity(&book, now);
-            if identity.session.expires_at <= now {
+            if identity.session().expires_at <= now {
                 return Ok(None);
             }
             // Another node may have seen a session that looks idle here, and a grant past its end
@@ -394,5 +395,5 @@ impl Inner {
 }
 
 fn is_usable(identity: &Identity, kind: SessionKind) -> bool {
-    identity.session.kind == kind && identity.user.is_active
+    identity.session().kind == kind && identity.user().is_active
 }

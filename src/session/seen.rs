@@ -40,9 +40,10 @@ impl SeenWriter {
     /// Notes a use of a session. Never waits.
     pub(super) fn touch(&self, identity: &Arc<Identity>, now: Timestamp) {
         let interval = identity.seen_interval();
-        if identity.seen.note(now, interval) && self.0.try_send((identity.session.id, now)).is_err()
+        if identity.seen().note(now, interval)
+            && self.0.try_send((identity.session().id, now)).is_err()
         {
-            identity.seen.unwrite(now, interval);
+            identity.seen().unwrite(now, interval);
         }
     }
 }

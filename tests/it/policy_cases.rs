@@ -98,7 +98,7 @@ impl World {
             is_verified: true,
             has_username: false,
             is_superuser: false,
-            access: self.book.access(&grants, Timestamp::from_seconds(0)),
+            access: self.book.access(&grants, Timestamp::from_seconds(0)).into(),
         }
     }
 
@@ -433,7 +433,7 @@ routes:
     let book = RoleBook::new(world.book.interner(), &world.file, &database, named);
     let held = [RoleGrant { role: "analyst".into(), until: None }];
     let access = book.access(&held, Timestamp::from_seconds(0));
-    let holder = Subject { access, ..world.cat() };
+    let holder = Subject { access: access.into(), ..world.cat() };
     assert_eq!(world.ask("GET /read", Some(&holder), OUTSIDE), "allow");
     assert_eq!(
         world.ask("GET /write", Some(&holder), OUTSIDE),
@@ -488,7 +488,7 @@ fn row_25_a_grant_counts_until_its_end_and_not_at_it() {
         [(35_999, "allow", vec!["admin".to_owned()]), (36_000, NEEDS_ADMIN, Vec::new())]
     {
         let access = world.book.access(&grants, Timestamp::from_seconds(seconds));
-        let ann = Subject { access, ..world.cat() };
+        let ann = Subject { access: access.into(), ..world.cat() };
         assert_eq!(world.ask("GET /", Some(&ann), OUTSIDE), expected);
         assert_eq!(ann.access.role_names, roles);
     }

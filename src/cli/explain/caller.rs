@@ -115,7 +115,7 @@ impl Supposed {
             is_verified: args.verified,
             has_username: true,
             is_superuser: args.superuser,
-            access,
+            access: access.into(),
         };
         let label = format!("somebody signed in ({})", label.join(", "));
         Ok(Self { label, subject: Some(subject), notes, account: None })
@@ -141,6 +141,6 @@ fn subject(user: User, access: Access) -> Subject {
         is_verified: user.is_verified,
         has_username: user.username.is_some(),
         is_superuser: user.is_superuser,
-        access,
+        access: access.into(),
     }
 }

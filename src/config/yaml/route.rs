@@ -25,7 +25,9 @@ pub(in crate::config) struct Role {
 /// An application behind the gateway: its address, or a map that holds it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-#[schemars(title = "a target such as http://127.0.0.1:3000, or a map with targets")]
+#[schemars(
+    title = "a target such as http://127.0.0.1:3000 (scheme, host and port, nothing else), or a map with targets"
+)]
 pub(in crate::config) enum Upstream {
     /// The target alone.
     Target(Text<spelling::Target>),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::kind::{Cost, Kind};
 use super::queue::{Busy, Queue};
@@ -53,7 +54,7 @@ pub struct PoolStatus {
     pub waited: Duration,
 }
 
-/// Leave to hash. Held on the blocking thread: a caller who goes away does not free what his
+/// Leave to hash. Held on the hashing thread: a caller who goes away does not free what his
 /// verification still uses.
 struct Turn {
     _permit: OwnedSemaphorePermit,
@@ -231,24 +232,37 @@ fn readable(hash: &str) -> Option<Stored> {
     Stored::parse(hash).inspect_err(|error| tracing::warn!(%error, "sign-in not possible")).ok()
 }
 
-/// Runs work on a blocking thread, which holds the turn until it is done.
+/// How much lower the priority of hashing is (nice levels): a burst of sign-ins takes the processor
+/// from requests that are passed on only where there is some to spare.
+const NICE: i32 = 10;
+
+/// Runs work on a thread of its own, which holds the turn until it is done. Of its own, since a thread
+/// cannot raise its priority again.
 async fn run<T: Send + 'static>(
     turn: Turn,
     work: impl FnOnce() -> Result<T, super::stored::OutOfMemory> + Send + 'static,
 ) -> Option<T> {
-    let task = tokio::task::spawn_blocking(move || {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("hashing".to_owned()).spawn(move || {
+        // On Linux this is the calling thread's own; at the usual priority hashing works as well.
+        let _as_before = setpriority_process(None, NICE);
         let outcome = work();
         drop(turn);
-        outcome
+        // Nobody may wait for it any more.
+        let _gone = sender.send(outcome);
     });
-    match task.await {
+    if let Err(error) = thread {
+        tracing::error!(%error, "a thread for hashing cannot be started");
+        return None;
+    }
+    match receiver.await {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
             tracing::error!(%error, "hashing a password failed");
             None
         }
-        Err(error) => {
-            tracing::error!(%error, "hashing a password failed");
+        Err(_panicked) => {
+            tracing::error!("hashing a password failed");
             None
         }
     }
