@@ -107,24 +107,43 @@ async fn ses_01_no_sign_in_takes_over_an_id_that_somebody_chose() {
             assert_eq!(who, None, "{way:?}: what was there before the sign-in is dead after it");
         }
     }
-    // Nor does an id come in any other way.
-    let good = gateway.sign_in("ann").await.cookie("portcullis").unwrap();
-    for target in [
-        format!("/x?portcullis={good}"),
-        format!("/x?session={good}&sid={good}"),
-        format!("/x/{good}"),
-    ] {
-        let call =
-            gateway.client().get(&target).header("X-Session", &good).header("Portcullis", &good);
-        call.header("Authorization", &format!("Session {good}")).send().await.expect(401);
-        gateway
-            .client()
-            .get(&target)
-            .header("Authorization", &format!("Bearer {good}"))
-            .send()
-            .await
-            .expect(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ses_01_a_credential_counts_in_its_own_place_only() {
+    let (upstream, gateway) = start().await;
+    let client = gateway.person("ann").sign_in_with_bearer().await;
+    let head = String::from_utf8(client.get("/x").bytes()).unwrap();
+    let token = head.lines().find_map(|line| line.strip_prefix("Authorization: Bearer ")).unwrap();
+    let cookie = gateway.sign_in("ann").await.cookie("portcullis").unwrap();
+    for good in [token, &*cookie] {
+        let nobody = gateway.client();
+        for name in ["portcullis", "session", "sid", "token", "access_token", "next"] {
+            nobody.get(&format!("/x?{name}={good}")).send().await.expect(401);
+        }
+        for name in ["X-Session", "Portcullis", "X-Access-Token", "Proxy-Authorization", "Cookie2"]
+        {
+            for value in [good, &format!("Bearer {good}"), &format!("portcullis={good}")] {
+                nobody.get("/x").header(name, value).send().await.expect(401);
+            }
+        }
+        for scheme in ["Session ", "Token ", "Basic ", "Bearer:", "Bearer=", "Bearer,", ""] {
+            let call = nobody.get("/x").header("Authorization", &format!("{scheme}{good}"));
+            call.send().await.expect(401);
+        }
     }
+    // Nor is one taken for the other.
+    gateway.client().with_bearer(&cookie).get("/x").send().await.expect(401);
+    gateway
+        .client()
+        .get("/x")
+        .header("Cookie", &format!("portcullis={token}"))
+        .send()
+        .await
+        .expect(401);
+    assert_eq!(upstream.count(), 0);
+    client.get("/x").send().await.expect(200);
+    assert_eq!(known_by(&gateway, &upstream, &cookie).await, Some(email("ann")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
