@@ -30,8 +30,11 @@ const PEEK: usize = 8 * 1024;
 // Where a client's connection stands.
 const IDLE: u8 = 0;
 const HEAD_BEGUN: u8 = 1;
+/// Answering a request without a body: what is read now belongs to the next head.
 const BUSY: u8 = 2;
-const TUNNEL: u8 = 3;
+/// Answering a request with a body, which is read meanwhile.
+const UPLOAD: u8 = 3;
+const TUNNEL: u8 = 4;
 
 /// A client's connection, as its requests and its wire see it.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl ClientState {
 
     /// A request's head was read. `has_body`: its body follows.
     pub fn begin_request(&self, has_body: bool) {
-        self.phase.store(BUSY, Ordering::Relaxed);
+        self.phase.store(if has_body { UPLOAD } else { BUSY }, Ordering::Relaxed);
         self.deadlines.clear(Wait::Read);
         if has_body {
             self.has_more.store(false, Ordering::Relaxed);
@@ -82,10 +85,11 @@ impl ClientState {
         self.deadlines.clear(Wait::Upstream);
         self.deadlines.clear(Wait::Route);
         self.deadlines.clear(Wait::Leave);
-        if self.phase.load(Ordering::Relaxed) == BUSY {
-            self.is_line_read.store(false, Ordering::Relaxed);
-            // The beginning of a next head may lie in the parser already.
-            let has_begun = self.has_more.swap(false, Ordering::Relaxed);
+        if matches!(self.phase.load(Ordering::Relaxed), BUSY | UPLOAD) {
+            // The beginning of a next head may lie in the parser already. What comes then may be in the
+            // midst of its fields, where a `#` is nothing.
+            let has_begun = self.has_more.load(Ordering::Relaxed);
+            self.is_line_read.store(has_begun, Ordering::Relaxed);
             let (phase, limit) = if has_begun { (HEAD_BEGUN, HEAD) } else { (IDLE, KEEP_ALIVE) };
             self.phase.store(phase, Ordering::Relaxed);
             self.deadlines.set(Wait::Read, limit);
@@ -100,16 +104,18 @@ impl ClientState {
 
     /// Whether what is read now belongs to a head.
     fn reads_head(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) < BUSY
+        self.phase.load(Ordering::Relaxed) < UPLOAD
     }
 
     /// Looks at bytes of a head.
     fn see(&self, bytes: &[u8]) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == IDLE {
             self.phase.store(HEAD_BEGUN, Ordering::Relaxed);
             self.deadlines.set(Wait::Read, HEAD);
         }
-        if !self.is_line_read.load(Ordering::Relaxed) {
+        // While a request is answered the parser looks for the connection's end, and may find a head.
+        if phase != BUSY && !self.is_line_read.load(Ordering::Relaxed) {
             // Empty lines before a request line are skipped (RFC 9112 section 2.2).
             let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
             let line = bytes.get(start.unwrap_or(bytes.len())..).unwrap_or_default();
@@ -315,6 +321,27 @@ mod tests {
             assert_eq!(state.had_fragment(), expected, "{pieces:?}");
             assert!(!state.had_fragment(), "it is said of one request");
         }
+    }
+
+    #[test]
+    fn a_field_of_a_head_that_came_with_a_former_request_is_no_request_line() {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let state = state();
+        state.see(format!("{request}GET /b HTTP/1.1\r\n").as_bytes());
+        state.begin_request(false);
+        state.end_request();
+        state.see(b"X: #\r\nHost: a\r\n\r\n");
+        state.begin_request(false);
+        assert!(!state.had_fragment());
+        state.end_request();
+        state.see(b"GET /#b HTTP/1.1\r\nHost: a\r\n\r\n");
+        state.begin_request(false);
+        assert!(state.had_fragment(), "the next read begins a head again");
+        state.see(b"GET /c HTTP/1.1\r\n");
+        state.end_request();
+        state.see(b"X: #\r\nHost: a\r\n\r\n");
+        state.begin_request(false);
+        assert!(!state.had_fragment(), "it began while the former was answered");
     }
 
     #[test]

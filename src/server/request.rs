@@ -33,7 +33,7 @@ use crate::telemetry::metrics::Refused;
 use crate::web::authority::Authority;
 use crate::web::client::{self, Client};
 use crate::web::failure::Failure;
-use crate::web::headers::{check_request, is_navigation};
+use crate::web::headers::{check_request, is_navigation, is_websocket};
 use crate::web::origin::{Origin, Scheme};
 use crate::web::target::{Target, TargetError};
 
@@ -50,6 +50,8 @@ pub(super) async fn serve(
     record.as_page = is_navigation(request.method(), request.headers());
     record.listed_origin = own::listed_origin(&record.live, request.headers());
     let is_head = request.method() == Method::HEAD;
+    let is_handshake = request.method() == Method::CONNECT
+        || is_websocket(request.method(), request.headers());
     let way = answer(&worker, &state, peer, request, record);
     let mut response = match or_panic(way).await {
         Ok(Ok(response)) => response,
@@ -65,6 +67,11 @@ pub(super) async fn serve(
         if is_head {
             *response.body_mut() = Content::Own(Full::default());
         }
+    }
+    if is_handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A client that did not wait may have sent bytes of the other protocol behind its handshake.
+        // They are no requests (RFC 9931).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     pending.finish(response.status());
     response.map(|content| Answered::new(content, &state))

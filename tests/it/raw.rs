@@ -259,6 +259,11 @@ impl Raw {
         }
     }
 
+    /// Resets the connection: the gateway is sent RST, not FIN.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// The underlying stream, for what speaks something else from here on.
     pub fn into_stream(self) -> TcpStream {
         assert!(self.buffer.is_empty(), "bytes would be lost: {:?}", self.lossy());

@@ -40,6 +40,21 @@ where
 /// Bodies are recorded up to this size; what is longer is counted only.
 const RECORDED_BODY: usize = 1024 * 1024;
 
+/// So many bytes of each connection are kept as they came.
+const RECORDED_BYTES: usize = 256 * 1024;
+
+/// The bytes one connection received, as they came.
+#[derive(Clone, Debug, Default)]
+struct Tape(Arc<Mutex<Vec<u8>>>);
+
+impl Tape {
+    fn record(&self, bytes: &[u8]) {
+        let mut tape = self.0.lock().unwrap();
+        let room = RECORDED_BYTES.saturating_sub(tape.len()).min(bytes.len());
+        tape.extend_from_slice(&bytes[..room]);
+    }
+}
+
 /// A request as it arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -150,6 +165,7 @@ pub struct Exchange {
     buffer: Vec<u8>,
     remaining: Remaining,
     journal: Journal,
+    tape: Tape,
     place: usize,
 }
 
@@ -221,7 +237,9 @@ impl Exchange {
 
     async fn fill(&mut self) -> Option<()> {
         self.buffer.reserve(64 * 1024);
+        let before = self.buffer.len();
         let read = self.stream.read_buf(&mut self.buffer).await;
+        self.tape.record(&self.buffer[before..]);
         read.is_ok_and(|count| count > 0).then_some(())
     }
 
@@ -284,6 +302,7 @@ type Handler = Arc<dyn Fn(Exchange) -> Pin<Box<dyn Future<Output = After> + Send
 pub struct Upstream {
     pub address: SocketAddr,
     journal: Journal,
+    tapes: Arc<Mutex<Vec<Tape>>>,
     handlers: Arc<Mutex<Vec<(String, Handler)>>>,
     connections: Arc<watch::Sender<usize>>,
     life: watch::Sender<()>,
@@ -298,12 +317,14 @@ impl Upstream {
         let upstream = Self {
             address,
             journal: Arc::new(watch::Sender::new(Vec::new())),
+            tapes: Arc::default(),
             handlers: Arc::default(),
             connections: Arc::default(),
             life: watch::Sender::new(()),
         };
         let (journal, handlers) = (upstream.journal.clone(), upstream.handlers.clone());
         let (connections, mut ended) = (upstream.connections.clone(), upstream.life.subscribe());
+        let tapes = upstream.tapes.clone();
         spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let mut count = 0;
@@ -313,7 +334,10 @@ impl Upstream {
                     _ = ended.changed() => return,
                 };
                 let mut ended = ended.clone();
-                let serving = serve(stream, count, journal.clone(), handlers.clone());
+                let tape = Tape::default();
+                tapes.lock().unwrap().push(tape.clone());
+                let recording = Recording { connection: count, journal: journal.clone(), tape };
+                let serving = serve(stream, recording, handlers.clone());
                 let connections = connections.clone();
                 count += 1;
                 connections.send_modify(|open| *open += 1);
@@ -364,6 +388,11 @@ impl Upstream {
         self.journal.borrow().clone()
     }
 
+    /// The exact bytes received on each connection so far, the first of them at least.
+    pub fn tapes(&self) -> Vec<Vec<u8>> {
+        self.tapes.lock().unwrap().iter().map(|tape| tape.0.lock().unwrap().clone()).collect()
+    }
+
     /// How many requests have come.
     pub fn count(&self) -> usize {
         self.journal.borrow().len()
@@ -398,15 +427,22 @@ impl Upstream {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Where what a connection receives is kept.
+struct Recording {
     connection: usize,
     journal: Journal,
+    tape: Tape,
+}
+
+async fn serve(
+    stream: TcpStream,
+    recording: Recording,
     handlers: Arc<Mutex<Vec<(String, Handler)>>>,
 ) {
+    let Recording { connection, journal, tape } = recording;
     stream.set_nodelay(true).unwrap_or_default();
     let (mut stream, mut buffer) = (stream, Vec::new());
-    while let Some((head, rest)) = read_head(&mut stream, buffer).await {
+    while let Some((head, rest)) = read_head(&mut stream, buffer, &tape).await {
         let seen = Seen { connection, head, arrived: CLOCK.tick(), ..Seen::default() };
         let remaining = remaining(&seen);
         let mut place = 0;
@@ -421,8 +457,8 @@ async fn serve(
             let found = handlers.iter().find(|(known, _)| known == path);
             found.map(|(_, handler)| handler.clone())
         };
-        let journal = journal.clone();
-        let exchange = Exchange { seen, stream, buffer: rest, remaining, journal, place };
+        let (journal, tape) = (journal.clone(), tape.clone());
+        let exchange = Exchange { seen, stream, buffer: rest, remaining, journal, tape, place };
         let after = match handler {
             Some(handler) => handler(exchange).await,
             None => echo(exchange).await,
@@ -434,14 +470,21 @@ async fn serve(
 }
 
 /// The head of the next request and what was read beyond it.
-async fn read_head(stream: &mut TcpStream, mut buffer: Vec<u8>) -> Option<(Vec<u8>, Vec<u8>)> {
+async fn read_head(
+    stream: &mut TcpStream,
+    mut buffer: Vec<u8>,
+    tape: &Tape,
+) -> Option<(Vec<u8>, Vec<u8>)> {
     loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = buffer.split_off(at + 4);
             return Some((buffer, rest));
         }
         buffer.reserve(16 * 1024);
-        if !stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
+        let before = buffer.len();
+        let read = stream.read_buf(&mut buffer).await;
+        tape.record(&buffer[before..]);
+        if !read.is_ok_and(|count| count > 0) {
             return None;
         }
     }

@@ -8,12 +8,15 @@ mod framing;
 mod headers;
 mod identities;
 mod landings;
+mod ledger;
 mod origins;
 mod panics;
+mod paths;
 mod races;
 mod redirects;
 mod sessions;
 mod spelling;
+mod trial;
 
 use tokio::time::timeout;
 
