@@ -38,6 +38,8 @@ use environment::ProcessEnvironment;
 use failure::Failure;
 use output::Output;
 
+use crate::config::Environment;
+
 const CONFIG_HELP: &str = "Configuration file [default: $PORTCULLIS_CONFIG, ./portcullis.yaml, \
                            /etc/portcullis/portcullis.yaml]";
 
@@ -93,8 +95,18 @@ enum Command {
     Man,
 }
 
-/// Runs a command line, its program's name first.
+/// Runs a command line, its program's name first, in the process's environment.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_in(Arc::new(ProcessEnvironment), arguments, Box::new(io::stdout()))
+}
+
+/// Runs a command line in an environment given, which writes what it was asked for to `out`. It starts
+/// a runtime of its own where it waits for the store, so it is not for use on one.
+pub fn run_in(
+    env: Arc<dyn Environment + Send + Sync>,
+    arguments: impl IntoIterator<Item = OsString>,
+    out: Box<dyn Write>,
+) -> ExitCode {
     let mut arguments = arguments.into_iter().peekable();
     let program = arguments.peek().map(|name| name.to_string_lossy().into_owned());
     let line = match CommandLine::try_parse_from(arguments) {
@@ -109,9 +121,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let out = Output::new(Box::new(io::stdout()));
     let program = program.unwrap_or_else(|| "portcullis".to_owned());
-    let mut desk = Desk::new(program, line.config, Arc::new(ProcessEnvironment), out);
+    let mut desk = Desk::new(program, line.config, env, Output::new(out));
     let result = dispatch(&line.command, &mut desk);
     let flushed = desk.out.flush().map_err(Failure::from);
     match result.and_then(|code| flushed.map(|()| code)) {

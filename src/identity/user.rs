@@ -68,7 +68,7 @@ impl User {
 }
 
 /// A role held by a person, by name, with its optional end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoleGrant {
     /// Name of the role.
     pub role: String,

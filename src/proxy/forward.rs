@@ -203,7 +203,7 @@ fn assemble(
     let Sanitized { method, target, authority, mut headers, body, upgrade } = request;
     // One value is decided on and forwarded; it parsed as a path and query when it was read.
     let uri = target.raw().parse::<PathAndQuery>().map(Uri::from).unwrap_or_default();
-    headers.reserve(6 + identity.map_or(0, |set| set.len()));
+    headers.reserve(6 + identity.map_or(0, HeaderSet::count));
     let host = value(authority.received());
     if !way.upstream.preserve_host {
         set(&mut headers, header::HOST, value(&way.upstream.authority));
@@ -214,7 +214,7 @@ fn assemble(
     set(&mut headers, X_FORWARDED_PROTO, Some(scheme));
     set(&mut headers, X_FORWARDED_HOST, host);
     set(&mut headers, X_REQUEST_ID, Some(way.request_id.clone()));
-    for (name, value) in identity.into_iter().flatten() {
+    for (name, value) in identity.into_iter().flat_map(HeaderSet::iter) {
         headers.insert(name.clone(), value.clone());
     }
     if !body.is_end_stream() && body.size_hint().exact().is_none() {

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::IdentityProfile;
 use crate::identity::keys::hex;
-use crate::session::{HeaderSet, Identity};
+use crate::session::Identity;
 use crate::web::headers::{self, Field, Separator, UserField};
 
 /// Longest expanded list of permissions, in bytes.
@@ -15,7 +15,10 @@ const LONGEST: usize = 8 * 1024;
 
 /// Renders the headers of a profile. `None` when they cannot be sent whole: then nothing is.
 #[must_use]
-pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<HeaderSet> {
+pub fn render(
+    profile: &IdentityProfile,
+    identity: &Identity,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut draft = Draft::default();
     let user = user(profile.user, identity)?;
     for name in profile.preset.user_names() {
@@ -73,7 +76,7 @@ impl Draft {
     }
 
     /// Every value a slice of one piece of memory.
-    fn finish(self) -> Option<HeaderSet> {
+    fn finish(self) -> Option<Vec<(HeaderName, HeaderValue)>> {
         let text = Bytes::from(self.text.into_boxed_str().into_boxed_bytes());
         let mut start = 0;
         let fields = self.ends.into_iter().map(|(name, end)| {

@@ -53,11 +53,16 @@ pub async fn carry(client: Upgraded, upstream: Upgraded, oversight: Oversight, c
             }
         }
     };
-    tokio::pin!(up, down);
+    let both_ways = async {
+        tokio::pin!(up, down);
+        tokio::select! {
+            _ended = &mut up => { let _rest = tokio::time::timeout(LINGER, down).await; }
+            _ended = &mut down => { let _rest = tokio::time::timeout(LINGER, up).await; }
+        }
+    };
     // However it ends, both connections are dropped and so closed; an error has nobody to be told.
     tokio::select! {
-        _ended = &mut up => { let _rest = tokio::time::timeout(LINGER, down).await; }
-        _ended = &mut down => { let _rest = tokio::time::timeout(LINGER, up).await; }
+        () = both_ways => {}
         () = silence => {}
         () = oversight.leave => {}
         () = oversight.cut => {}

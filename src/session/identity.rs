@@ -1,19 +1,36 @@
 //! Who a session stands for, with what they may at one state of roles and configuration.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::shared::Shared;
 use crate::clock::Timestamp;
-use crate::identity::access::{Access, RoleBook, Subject};
+use crate::identity::access::{RoleBook, Subject};
 use crate::identity::user::{RoleGrant, User};
 use crate::store::{LoadedSession, SessionRow};
 
-/// Identity headers, rendered. Their values share one piece of memory.
-pub type HeaderSet = Box<[(HeaderName, HeaderValue)]>;
+/// Identity headers, rendered: names that all sessions share, and this session's values.
+#[derive(Debug)]
+pub struct HeaderSet {
+    names: Arc<[HeaderName]>,
+    values: Box<[HeaderValue]>,
+}
+
+impl HeaderSet {
+    /// Each name with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.names.iter().zip(&self.values)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+}
 
 /// A state of roles and configuration: what numbers mean and how many identity profiles there are.
 #[derive(Debug, Default)]
@@ -24,40 +41,7 @@ pub(super) struct Book {
     pub(super) configuration: u64,
     pub(super) roles: RoleBook,
     pub(super) profiles: usize,
-    pub(super) shared: SharedAccess,
-}
-
-impl Book {
-    /// What somebody holding `grants` may at `now`.
-    fn access(&self, grants: &[RoleGrant], now: Timestamp) -> Arc<Access> {
-        self.shared.get(&self.roles, grants, now)
-    }
-}
-
-/// What people may, kept once for all who hold the same roles: most people hold one of few sets.
-#[derive(Debug, Default)]
-pub(super) struct SharedAccess(Mutex<HashMap<Vec<String>, Arc<Access>>>);
-
-/// Sets of roles remembered. Beyond it, and for grants with an end, everybody has their own.
-const SHARED: usize = 10_000;
-
-impl SharedAccess {
-    fn get(&self, roles: &RoleBook, grants: &[RoleGrant], now: Timestamp) -> Arc<Access> {
-        if grants.iter().any(|grant| grant.until.is_some()) {
-            return Arc::new(roles.access(grants, now));
-        }
-        let mut held: Vec<String> = grants.iter().map(|grant| grant.role.clone()).collect();
-        held.sort_unstable();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(access) = known.get(&held) {
-            return Arc::clone(access);
-        }
-        let access = Arc::new(roles.access(grants, now));
-        if known.len() < SHARED {
-            known.insert(held, Arc::clone(&access));
-        }
-        access
-    }
+    pub(super) shared: Arc<Shared>,
 }
 
 /// When a session was last used, shared by every identity made of one cached session.
@@ -102,43 +86,52 @@ impl Seen {
     }
 }
 
-/// A session as it was loaded, and when it was last used. Every identity made of it shares it.
+/// A session with its owner, and when it was last used. Every identity made of it shares it.
 #[derive(Debug)]
 struct Remembered {
-    loaded: LoadedSession,
+    session: SessionRow,
+    user: User,
     seen: Seen,
 }
 
 /// Somebody known: the session with its owner and what they may right now. There may be a hundred
-/// thousand of these in memory, so what people share (roles, permissions) is kept once.
+/// thousand of these in memory, so what people share is kept once.
 #[derive(Debug)]
 pub struct Identity {
     remembered: Arc<Remembered>,
+    grants: Arc<[RoleGrant]>,
     /// What policy looks at.
     pub subject: Subject,
     pub(super) generation: u64,
     configuration: u64,
+    shared: Arc<Shared>,
     rendered: Box<[OnceLock<Option<Arc<HeaderSet>>>]>,
 }
 
 impl Identity {
     /// Resolves a session just loaded. What no request needs is not kept: the password hash, since
     /// caches end up in core dumps, and the agent.
-    pub(super) fn resolve(mut loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
-        loaded.user.password_hash = None;
-        loaded.session.agent = String::new();
-        loaded.grants.shrink_to_fit();
-        let seen = Seen::new(loaded.session.last_seen);
-        Self::of(Arc::new(Remembered { loaded, seen }), book, now)
+    pub(super) fn resolve(loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
+        let LoadedSession { mut session, mut user, grants } = loaded;
+        user.password_hash = None;
+        session.agent = String::new();
+        let seen = Seen::new(session.last_seen);
+        Self::of(Arc::new(Remembered { session, user, seen }), grants.into(), book, now)
     }
 
     /// The same session under another state of roles and configuration.
     pub(super) fn renewed(&self, book: &Book, now: Timestamp) -> Self {
-        Self::of(Arc::clone(&self.remembered), book, now)
+        Self::of(Arc::clone(&self.remembered), Arc::clone(&self.grants), book, now)
     }
 
-    fn of(remembered: Arc<Remembered>, book: &Book, now: Timestamp) -> Self {
-        let LoadedSession { user, grants, .. } = &remembered.loaded;
+    fn of(
+        remembered: Arc<Remembered>,
+        grants: Arc<[RoleGrant]>,
+        book: &Book,
+        now: Timestamp,
+    ) -> Self {
+        let (grants, access) = book.shared.access(&book.roles, grants, now);
+        let user = &remembered.user;
         Self {
             subject: Subject {
                 id: user.id,
@@ -146,11 +139,13 @@ impl Identity {
                 is_verified: user.is_verified,
                 has_username: user.username.is_some(),
                 is_superuser: user.is_superuser,
-                access: book.access(grants, now),
+                access,
             },
             remembered,
+            grants,
             generation: book.generation,
             configuration: book.configuration,
+            shared: Arc::clone(&book.shared),
             rendered: (0..book.profiles).map(|_| OnceLock::new()).collect(),
         }
     }
@@ -158,19 +153,19 @@ impl Identity {
     /// The session.
     #[must_use]
     pub fn session(&self) -> &SessionRow {
-        &self.remembered.loaded.session
+        &self.remembered.session
     }
 
     /// Its owner, without the password hash.
     #[must_use]
     pub fn user(&self) -> &User {
-        &self.remembered.loaded.user
+        &self.remembered.user
     }
 
     /// Roles granted to the owner, past ones too.
     #[must_use]
     pub fn grants(&self) -> &[RoleGrant] {
-        &self.remembered.loaded.grants
+        &self.grants
     }
 
     pub(super) fn seen(&self) -> &Seen {
@@ -187,13 +182,16 @@ impl Identity {
         &self,
         configuration: u64,
         profile: usize,
-        render: impl FnOnce() -> Option<HeaderSet>,
+        render: impl FnOnce() -> Option<Vec<(HeaderName, HeaderValue)>>,
     ) -> Option<Arc<HeaderSet>> {
+        let make = || {
+            let (names, values): (Vec<_>, Vec<_>) = render()?.into_iter().unzip();
+            let (names, values) = (self.shared.names(names), values.into_boxed_slice());
+            Some(Arc::new(HeaderSet { names, values }))
+        };
         match self.rendered.get(profile) {
-            Some(slot) if configuration == self.configuration => {
-                slot.get_or_init(|| render().map(Arc::new)).clone()
-            }
-            Some(_) | None => render().map(Arc::new),
+            Some(slot) if configuration == self.configuration => slot.get_or_init(make).clone(),
+            Some(_) | None => make(),
         }
     }
 

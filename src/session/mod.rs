@@ -10,6 +10,7 @@ mod follow;
 mod identity;
 mod issue;
 mod seen;
+mod shared;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -331,7 +332,7 @@ impl Inner {
             configuration: settings.configuration,
             roles,
             profiles: settings.profiles,
-            shared: identity::SharedAccess::default(),
+            shared: Arc::default(),
         }));
     }
 

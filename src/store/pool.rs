@@ -34,6 +34,10 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// says what it was.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Pages that a reading connection of SQLite keeps, as the pragma says it (KiB, negative). The system
+/// keeps the file's pages as well, and there are several connections.
+const READER_CACHE: &str = "-512";
+
 /// What PostgreSQL ends by itself when its client died.
 const SESSION_SETTINGS: &str = "SET statement_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '8s'";
@@ -197,7 +201,7 @@ async fn open_sqlite(
         .acquire_timeout(database.acquire_timeout)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_lazy_with(options.pragma("query_only", "ON"));
+        .connect_lazy_with(options.pragma("query_only", "ON").pragma("cache_size", READER_CACHE));
     Ok(Pool::Sqlite { writer, reader })
 }
 

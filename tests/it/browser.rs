@@ -22,29 +22,52 @@ struct Driver {
     _shell: Child,
 }
 
-/// The driver's port. The shell ends it, and every browser it started, when this process is gone:
-/// then the pipe that `read` waits on closes.
+/// The driver's port. A driver chooses one that is free for one version of IP, and ends when somebody
+/// else has the same for the other; it is then started again.
 fn driver_port() -> u16 {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     let start = || {
-        let script = "set -m; chromedriver --port=0 & driver=$!; read -r _; kill -KILL -- -$driver";
-        let mut shell = Command::new("bash")
-            .args(["-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("bash and chromedriver: run scripts/test once");
-        let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let port = line.strip_prefix("ChromeDriver was started successfully on port ")?;
-            port.trim_end_matches('.').parse().ok()
-        });
-        // Whatever else it says must be read, or it would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Driver { port: port.expect("chromedriver did not start"), _shell: shell }
+        let mut said = String::new();
+        for _ in 0..5 {
+            match start_driver() {
+                Ok(driver) => return driver,
+                Err(words) => said.push_str(&words),
+            }
+        }
+        panic!("chromedriver does not start (run scripts/test once): {said}");
     };
     DRIVER.get_or_init(start).port
+}
+
+/// Starts a driver, or says what it said before it ended. The shell ends it, and every browser it
+/// started, when this process is gone: then the pipe that `read` waits on closes. The shell itself keeps
+/// no end of the driver's output, which would otherwise never end.
+fn start_driver() -> Result<Driver, String> {
+    let script = "set -m; chromedriver --port=0 2>&1 & driver=$!; exec >&-; read -r _; \
+                  kill -KILL -- -$driver";
+    let mut shell = Command::new("bash")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bash: run scripts/test once");
+    let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    for line in lines.by_ref().map_while(Result::ok) {
+        if let Some(port) = line.strip_prefix("ChromeDriver was started successfully on port ") {
+            let port = port.trim_end_matches('.').parse().unwrap();
+            // Whatever else it says must be read, or it would block on a full pipe.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(Driver { port, _shell: shell });
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
+    crate::harness::report(&format!("a chromedriver that did not start: {said}"));
+    Err(said)
 }
 
 /// One browser window with an empty profile.

@@ -24,6 +24,9 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
 
 fn examples() -> Vec<PathBuf> {
     let mut examples = files("examples", "yaml");
+    let applications = fs::read_dir(root().join("examples")).unwrap();
+    let files = applications.map(|entry| entry.unwrap().path().join("portcullis.yaml"));
+    examples.extend(files.filter(|file| file.exists()));
     examples.push(root().join("src/cli/starter.yaml"));
     examples
 }
@@ -128,6 +131,9 @@ fn the_table_of_headers_names_what_the_code_sends() {
 fn links_between_pages_lead_somewhere() {
     let mut pages = files("docs", "md");
     pages.push(root().join("README.md"));
+    let applications = fs::read_dir(root().join("examples")).unwrap();
+    let readmes = applications.map(|entry| entry.unwrap().path().join("README.md"));
+    pages.extend(readmes.filter(|file| file.exists()));
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -3,69 +3,19 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use crate::browser::{Browser, python};
-use crate::harness::{Gateway, PASSWORD, Process, free_port};
-
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fastapi")
-}
-
-/// The application, served by uvicorn.
-struct Application {
-    child: Child,
-    port: u16,
-}
-
-impl Application {
-    async fn start() -> Self {
-        let port = free_port();
-        let child = Command::new(python())
-            .args([
-                "-m",
-                "uvicorn",
-                "app:app",
-                "--log-level",
-                "warning",
-                "--port",
-                &port.to_string(),
-            ])
-            .current_dir(example())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("uvicorn: run scripts/test once");
-        let mut application = Self { child, port };
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return application;
-            }
-            assert!(application.child.try_wait().unwrap().is_none(), "uvicorn has ended");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("uvicorn does not listen");
-    }
-}
-
-impl Drop for Application {
-    fn drop(&mut self) {
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
-    }
-}
+use crate::application::{Application, example};
+use crate::browser::Browser;
+use crate::harness::{PASSWORD, Process, free_port};
 
 async fn start() -> (Application, Process) {
-    let application = Application::start().await;
-    let yaml = fs::read_to_string(example().join("portcullis.yaml")).unwrap();
-    let port = free_port().to_string();
-    let builder = Gateway::builder(&yaml)
-        .with("APP_PORT", &application.port.to_string())
-        .with("GATEWAY_PORT", &port)
-        .with("PORT", &port);
-    let process = builder.spawn().await;
+    let application = Application::prepare("fastapi", &["-m", "uvicorn", "app:app"])
+        .argument("--log-level=warning")
+        .argument("--port={port}")
+        .start()
+        .await;
+    let process = application.behind_the_gateway().await;
     process.create_user("ann", &["--role", "analyst"]);
     let created =
         process.run(&["user", "create-admin", "root@example.com", "--password-stdin"], PASSWORD);
@@ -74,14 +24,8 @@ async fn start() -> (Application, Process) {
 }
 
 #[test]
-fn the_gateways_file_is_short_and_the_readme_says_how_to_run_it() {
-    let yaml = fs::read_to_string(example().join("portcullis.yaml")).unwrap();
-    assert!(yaml.lines().count() <= 15, "{} lines", yaml.lines().count());
-    let readme = fs::read_to_string(example().join("README.md")).unwrap();
-    for command in ["uvicorn app:app", "portcullis user create-admin", "portcullis serve"] {
-        assert!(readme.contains(command), "{command}");
-    }
-    let application = fs::read_to_string(example().join("app.py")).unwrap();
+fn the_application_holds_nothing_of_signing_in() {
+    let application = fs::read_to_string(example("fastapi").join("app.py")).unwrap();
     for word in ["jwt", "cookie", "bcrypt", "fastapi_users"] {
         assert!(!application.to_lowercase().contains(word), "{word}");
     }

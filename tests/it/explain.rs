@@ -1,5 +1,7 @@
 //! What `explain` says is what the gateway does.
 
+mod random;
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -34,7 +36,7 @@ const WOULD_GET: (&str, &str) = ("Access-Control-Request-Method", "GET");
 const NOT_OURS: (&str, &str) = ("Authorization", "Bearer of-the-application");
 const BASIC: (&str, &str) = ("Authorization", "Basic YTpi");
 
-const REQUESTS: [Asked; 31] = [
+const REQUESTS: [Asked; 33] = [
     ("GET", "/x", &[]),
     ("POST", "/x", &[]),
     ("GET", "/admin", &[]),
@@ -66,6 +68,8 @@ const REQUESTS: [Asked; 31] = [
     ("POST", "/lan", &[]),
     ("POST", "/public", &[EVIL]),
     ("GET", "/a/../b", &[]),
+    ("GET", "/x", &[("Connection", "cookie")]),
+    ("GET", "/x", &[("Connection", "@@")]),
 ];
 
 struct Bench {

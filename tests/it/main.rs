@@ -9,6 +9,7 @@
 
 mod accounts_http;
 mod answers;
+mod application;
 mod architecture;
 mod attacks;
 mod browser;
@@ -18,7 +19,10 @@ mod config;
 mod cross_site;
 mod demo;
 mod docs;
+mod example_bokeh;
 mod example_fastapi;
+mod example_radicale;
+mod example_websockets;
 mod explain;
 mod forwarding;
 mod harness;
@@ -29,6 +33,7 @@ mod pages;
 mod policy_cases;
 mod postgres;
 mod raw;
+mod reading;
 mod sessions;
 mod staleness;
 mod store;

@@ -5,12 +5,12 @@
 //! fresh connection for each request.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long any single wait may last before the test fails.
@@ -100,10 +100,10 @@ impl Raw {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Connects from an address of one's own choice, as somebody else would.
-    pub async fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((source, 0).into()).unwrap();
+    /// Connects from one of this machine's own addresses.
+    pub async fn connect_from(own: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(own.parse().unwrap(), 0)).unwrap();
         let stream = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
@@ -117,6 +117,11 @@ impl Raw {
     /// Writes bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes.as_ref()).await.expect("the connection broke while writing");
+    }
+
+    /// Ends what we send; the other side may go on.
+    pub async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// Reads more into the buffer; `false` at the end of the stream (a reset counts as one).

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -175,6 +176,30 @@ async fn an_open_socket_ends_within_a_second_of_its_session() {
     let took = time_to_end(&mut hers).await;
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(echoes(&mut his, "still here").await);
+}
+
+/// Once one side has ended, the other may go on for a while; not beyond what allowed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_half_ended_ends_within_a_second_of_its_session() {
+    let (upstream, gateway) = start().await;
+    upstream.at("/ws", |exchange| async {
+        let mut socket = exchange.accept_websocket().await.into_inner();
+        while socket.write_all(b"\x82\x01a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
+    });
+    let ann = gateway.person("ann").sign_in().await;
+    let mut raw = from_here(&ann, "/ws").open().await;
+    assert_eq!(raw.head().await.status, 101);
+    raw.read_until("a").await;
+    raw.end().await;
+    raw.read_until("a").await;
+    ann.post("/auth/cookie/logout").send().await.expect(204);
+    let began = Stopwatch::start();
+    raw.read_to_end().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    upstream.wait_for_connections(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use crate::proxy::sanitise;
 use crate::server::dispatch::{self, Answerer, Question, RefusedMethod};
 use crate::server::examine::Examined;
 use crate::session::Carrier;
+use crate::web::headers::{self, Hygiene};
 use crate::web::target::{Target, TargetError};
 
 /// Exit code of `--exit-code` for a request that is denied.
@@ -131,7 +132,7 @@ fn decide(asked: &Asked, caller: &Supposed, examined: &Examined) -> Outcome {
         method: asked.method.to_string(),
         url: asked.url(),
         caller: caller.label.clone(),
-        address: asked.client,
+        address: asked.client.ok().flatten(),
         decision: found.decision,
         status: found.status,
         reason: found.reason,
@@ -142,12 +143,18 @@ fn decide(asked: &Asked, caller: &Supposed, examined: &Examined) -> Outcome {
 
 /// The steps of a request's way through the gateway, in their order.
 fn find(asked: &Asked, caller: &Supposed, examined: &Examined) -> Found {
+    if let Err(error) = asked.client {
+        return Found::refused(400, error.to_string());
+    }
     if let Err(error) = dispatch::check_method(&asked.method) {
         let status = match error {
             RefusedMethod::NotTaken => 405,
             RefusedMethod::Malformed => 400,
         };
         return Found::refused(status, error.to_string());
+    }
+    if let Err(error) = headers::check_request(&asked.headers) {
+        return Found::refused(400, error.0);
     }
     let target = match Target::parse(&asked.target) {
         Ok(target) => target,
@@ -192,7 +199,13 @@ fn locate(asked: &Asked, target: &Target, caller: &Supposed, examined: &Examined
         Ok(credentials) => credentials,
         Err(error) => return Found::refused(400, error.0),
     };
-    let facts = Facts { caller: caller.subject.as_ref(), client: asked.client };
+    // What goes out of the head is no matter here, only whether it can be told.
+    let sanitised = headers::sanitise_request(&mut asked.headers.clone(), &Hygiene::default());
+    if let Err(error) = sanitised {
+        return Found::refused(400, error.0);
+    }
+    let client = asked.client.ok().flatten();
+    let facts = Facts { caller: caller.subject.as_ref(), client };
     let rules = policy.explain(&destination, &facts);
     // Supposed callers come with a cookie, unless the request carries a token of ours.
     let carrier = if credentials.bearer.is_some() { Carrier::Bearer } else { Carrier::Cookie };

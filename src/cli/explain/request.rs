@@ -9,7 +9,7 @@ use super::ExplainArgs;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::web::authority::Authority;
-use crate::web::client;
+use crate::web::client::{self, InvalidForwarded};
 use crate::web::headers::is_websocket;
 use crate::web::origin::{self, Origin, Scheme};
 
@@ -26,8 +26,9 @@ pub(super) struct Asked {
     pub(super) target: String,
     /// Headers, `Host` among them.
     pub(super) headers: HeaderMap,
-    /// The client's address, if it can be told.
-    pub(super) client: Option<IpAddr>,
+    /// The client's address, if it can be told; an error when a trusted proxy says it in a way that is
+    /// refused.
+    pub(super) client: Result<Option<IpAddr>, InvalidForwarded>,
 }
 
 impl Asked {
@@ -45,12 +46,9 @@ impl Asked {
             headers.insert(HOST, host.map_err(|_| Failure::Usage("not a host".to_owned()))?);
         }
         let client = match args.from {
-            None => None,
-            Some(peer) => {
-                let peer = peer.to_canonical();
-                let found = client::client(peer, Scheme::Http, &headers, &config.trusted_proxies);
-                found.map_err(|error| Failure::Usage(format!("--header: {error}")))?.address
-            }
+            None => Ok(None),
+            Some(peer) => client::client(peer, Scheme::Http, &headers, &config.trusted_proxies)
+                .map(|client| client.address),
         };
         Ok(Self { method, scheme, authority, target, headers, client })
     }

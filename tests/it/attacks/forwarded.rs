@@ -1,7 +1,6 @@
 //! Forwarded metadata: the client's address, and the host and scheme in what the gateway writes, are
 //! nobody's to say but a trusted proxy's.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::spelling::{Dice, Place, cases, request};
@@ -19,8 +18,8 @@ routes:
   - { path: "/here", upstream: app, allow: { networks: ["127.0.0.0/8"], anonymous: true } }
 "#;
 
-const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+const STRANGER: &str = "127.0.0.1";
+const PROXY: &str = "127.0.0.2";
 
 async fn start() -> (Upstream, Gateway) {
     let upstream = Upstream::start();
