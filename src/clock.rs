@@ -172,6 +172,14 @@ impl Clock {
         }
     }
 
+    /// Moves wall time alone back, as setting a clock right may: monotonic time never goes back. Does
+    /// nothing on the system's clock.
+    pub fn set_back_wall(&self, by: Duration) {
+        if let Some(shift) = &self.shift {
+            shift.wall_micros.fetch_sub(micros(by), Ordering::SeqCst);
+        }
+    }
+
     /// Moves monotonic time alone forward. Does nothing on the system's clock.
     pub fn advance_monotonic(&self, by: Duration) {
         if let Some(shift) = &self.shift {
@@ -278,6 +286,9 @@ mod tests {
         clock.advance(Duration::from_hours(1));
         assert!(clock.now().since(wall) >= Duration::from_hours(1));
         assert!(clock.tick().since(tick) >= Duration::from_hours(1));
+        let later = clock.tick();
+        clock.set_back_wall(Duration::from_hours(2));
+        assert!(wall.since(clock.now()) > Duration::from_mins(59) && clock.tick() >= later);
         let system = Clock::system();
         let before = system.now();
         system.advance(Duration::from_hours(1));

@@ -135,6 +135,28 @@ fn what_a_route_may_not_say_is_refused() {
 }
 
 #[test]
+fn a_header_that_the_gateway_sets_is_nobodys_to_let_through() {
+    for (name, words) in [
+        ("X-AUTH-USER-ID", "the gateway sets it"),
+        ("x_auth_roles", "the gateway sets it"),
+        ("Remote.User", "the gateway sets it"),
+        ("X-Forwarded-For", "the gateway sets it"),
+        ("Content_Length", "frames or authenticates"),
+        ("Keep-Alive", "hop-by-hop"),
+        ("x_team", "`identity.headers` names it"),
+        ("X-Squad", "`identity.headers` names it"),
+    ] {
+        let text = format!(
+            "upstreams: {{ app: {{ targets: ['http://127.0.0.1:1'], permit_headers: [X_Own, {name}] }} }}\n\
+             identity: {{ headers: {{ X-Team: organization }} }}\n\
+             routes: [{{ path: /, upstream: app, allow: public, \
+             identity: {{ headers: {{ x-squad: department }} }} }}]"
+        );
+        assert_mistakes(&[(&text, "upstreams.app.permit_headers[1]", words)]);
+    }
+}
+
+#[test]
 fn a_mistake_does_not_cause_further_ones() {
     let cases = [
         // A route that goes to an upstream that is refused.

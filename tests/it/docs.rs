@@ -1,7 +1,7 @@
 //! What the documentation shows is what works: every YAML block is part of an example, and every
 //! example is a configuration without errors and warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -145,4 +145,67 @@ fn links_between_pages_lead_somewhere() {
             assert!(target.exists(), "{}: {link}", page.display());
         }
     }
+}
+
+/// Sections of the catalogue of attacks, as they stand in ids and in names of tests.
+const SECTIONS: [&str; 17] = [
+    "smg", "pth", "hdr", "red", "ses", "oid", "jwt", "rec", "bru", "mfa", "rac", "dos", "ws",
+    "tls", "egr", "out", "enu",
+];
+
+/// The ids in a test's name: `smg_02_and_04_…`, `smg_23_and_hdr_16_…`.
+fn ids_of(name: &str) -> Vec<String> {
+    let is_number = |word: &str| word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = name.split('_').collect();
+    let (mut ids, mut section, mut rest) = (Vec::new(), "", &words[..]);
+    loop {
+        rest = match rest {
+            [named, number, after @ ..] if SECTIONS.contains(named) && is_number(number) => {
+                section = named;
+                ids.push(format!("{section}-{number}").to_uppercase());
+                after
+            }
+            [number, after @ ..] if !section.is_empty() && is_number(number) => {
+                ids.push(format!("{section}-{number}").to_uppercase());
+                after
+            }
+            _ => return ids,
+        };
+        match rest {
+            ["and", after @ ..] => rest = after,
+            _ => return ids,
+        }
+    }
+}
+
+fn sources_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let (below, here): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|end| end == "rs");
+    let here = here.into_iter().filter(is_source);
+    here.chain(below.iter().flat_map(|directory| sources_below(directory))).collect()
+}
+
+#[test]
+fn every_attack_case_of_the_page_has_a_test_and_every_test_its_row() {
+    let mut tested = BTreeSet::new();
+    for path in ["src", "tests"].iter().flat_map(|name| sources_below(&root().join(name))) {
+        let text = fs::read_to_string(path).unwrap();
+        let names = text.lines().filter_map(|line| line.trim_start().split_once("fn "));
+        let names = names.filter(|(before, _)| ["", "async "].contains(before));
+        tested.extend(names.flat_map(|(_, name)| ids_of(name.split('(').next().unwrap())));
+    }
+    let page = fs::read_to_string(root().join("docs/attack-cases.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let rows: Vec<_> = rows.filter(|id| id.contains('-')).map(str::to_owned).collect();
+    let listed: BTreeSet<_> = rows.iter().cloned().collect();
+    assert_eq!(rows.len(), listed.len(), "an id has two rows: {rows:?}");
+    let untested: Vec<_> = listed.difference(&tested).collect();
+    assert!(untested.is_empty(), "rows without a test: {untested:?}");
+    let unlisted: Vec<_> = tested.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "tests without a row: {unlisted:?}");
+    assert!(listed.len() > 40, "{listed:?}");
+    assert_eq!(ids_of("smg_02_and_04_x"), ["SMG-02", "SMG-04"]);
+    assert_eq!(ids_of("smg_23_and_hdr_16_x_17"), ["SMG-23", "HDR-16"]);
+    assert!(ids_of("ws_x").is_empty() && ids_of("of_ws_01").is_empty());
 }

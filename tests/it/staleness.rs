@@ -1,14 +1,12 @@
 //! How soon a change counts: what the command line does to a running gateway, on both databases, and
 //! what happens while the database is out of reach.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::chaos::Chaos;
 use crate::harness::{Gateway, Process, Stopwatch, report};
 use crate::postgres::Postgres;
-use crate::raw::{Client, Raw};
+use crate::raw::Client;
 use crate::upstream::Upstream;
 
 const YAML: &str = r#"
@@ -202,122 +200,4 @@ async fn another_max_staleness_is_the_bound_there_is() {
     gateway.clock.advance_monotonic(Duration::from_secs(12));
     ann.get("/x").send().await.expect(503);
     gateway.management().get("/health/ready").send().await.expect(503);
-}
-
-/// What is known of a role that is flipped: odd while it has been taken for good, for a second and
-/// more.
-type Taken = Arc<AtomicUsize>;
-
-/// Asks again and again; how many answers allowed, how many while the role had been taken refused,
-/// and how many while it had been taken allowed.
-async fn ask(client: Client, taken: Taken, over: Arc<AtomicBool>) -> [usize; 3] {
-    let (mut allowed, mut refused, mut stale) = (0, 0, 0);
-    let mut raw = Raw::connect(client.address()).await;
-    while !over.load(Ordering::SeqCst) {
-        let before = taken.load(Ordering::SeqCst);
-        let status = client.get("/editors").send_on(&mut raw).await.status;
-        let is_taken = before % 2 == 1 && taken.load(Ordering::SeqCst) == before;
-        assert!([200, 403].contains(&status), "{status}");
-        if status == 200 {
-            allowed += 1;
-            stale += usize::from(is_taken);
-        } else {
-            refused += usize::from(is_taken);
-        }
-    }
-    [allowed, refused, stale]
-}
-
-/// Flips a role for a while and leaves it taken, round after round, while many ask for what it opens:
-/// from a second after the last commit on nobody may be let in by what was loaded in between.
-async fn flip_under_load(name: &str, clients: Vec<Client>, flip: impl AsyncFn(bool)) {
-    let (taken, over) = (Taken::default(), Arc::<AtomicBool>::default());
-    let ask = |client: &Client| tokio::spawn(ask(client.clone(), taken.clone(), over.clone()));
-    let load: Vec<_> = clients.iter().map(ask).collect();
-    let mut flips = 0;
-    for _ in 0..6 {
-        let watch = Stopwatch::start();
-        while watch.elapsed() < Duration::from_millis(800) {
-            flip(true).await;
-            tokio::time::sleep(Duration::from_millis(3)).await;
-            flip(false).await;
-            tokio::time::sleep(Duration::from_millis(3)).await;
-            flips += 2;
-        }
-        tokio::time::sleep(PROMISE).await;
-        taken.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        taken.fetch_add(1, Ordering::SeqCst);
-    }
-    over.store(true, Ordering::SeqCst);
-    let mut sums = [0; 3];
-    for task in load {
-        let counts = task.await.unwrap();
-        sums = std::array::from_fn(|at| sums[at] + counts[at]);
-    }
-    let [allowed, refused, stale] = sums;
-    report(&format!("{name}: {flips} flips, {allowed} allowed, {refused} refused for good"));
-    assert_eq!(stale, 0, "let in by a role taken more than a second ago");
-    assert!(flips >= 12 && allowed > 0 && refused > 100, "{flips} {sums:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_flipped_under_load_never_leaves_a_stale_leave_on_one_node() {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    gateway.person("ann").create().await;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        clients.push(gateway.sign_in("ann").await);
-        clients.push(gateway.sign_in_with_bearer("ann").await);
-    }
-    let gateway = &gateway;
-    flip_under_load("SQLite, one process", clients, async |is_given| {
-        if is_given {
-            gateway.grant("ann", "editor", None).await;
-        } else {
-            gateway.revoke("ann", "editor").await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_flipped_on_another_node_never_leaves_a_stale_leave() {
-    let upstream = Upstream::start();
-    let url = Postgres::start().database().await;
-    let builder = || Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
-    let (process, other) = (builder().spawn().await, builder().start().await);
-    other.person("ann").create().await;
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        clients.push(process.sign_in("ann").await);
-    }
-    let other = &other;
-    flip_under_load("PostgreSQL, two nodes", clients, async |is_given| {
-        if is_given {
-            other.grant("ann", "editor", None).await;
-        } else {
-            other.revoke("ann", "editor").await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_flipped_by_the_command_line_never_leaves_a_stale_leave() {
-    let upstream = Upstream::start();
-    let process = Gateway::builder(YAML).with("APP", &upstream.url()).spawn().await;
-    process.create_user("root", &["--superuser"]);
-    process.create_user("ann", &[]);
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        clients.push(process.sign_in("ann").await);
-    }
-    let process = &process;
-    flip_under_load("SQLite, command line", clients, async |is_given| {
-        let verb = if is_given { "grant" } else { "revoke" };
-        tokio::task::block_in_place(|| run(process, &["user", verb, "ann@example.com", "editor"]));
-    })
-    .await;
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use portcullis::clock::{Clock, Tick};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -24,6 +25,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).thread_name("fakes").enable_all().build().unwrap()
 });
+
+/// By which every upstream says when something arrived.
+pub static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::system);
 
 /// Runs a fake's task.
 pub fn spawn<F>(task: F) -> tokio::task::JoinHandle<F::Output>
@@ -56,6 +60,8 @@ impl Tape {
 pub struct Seen {
     /// Which connection it came on, counted from 0.
     pub connection: usize,
+    /// When its head had arrived, by [`CLOCK`].
+    pub arrived: Tick,
     /// The exact bytes up to and with the empty line.
     pub head: Vec<u8>,
     /// The body's first mebibyte, decoded from its framing.
@@ -395,7 +401,7 @@ impl Upstream {
     /// The latest request.
     #[track_caller]
     pub fn last(&self) -> Seen {
-        self.seen().pop().expect("the upstream has seen no request")
+        self.journal.borrow().last().cloned().expect("the upstream has seen no request")
     }
 
     /// Waits until a request satisfies the condition and returns it.
@@ -437,7 +443,7 @@ async fn serve(
     stream.set_nodelay(true).unwrap_or_default();
     let (mut stream, mut buffer) = (stream, Vec::new());
     while let Some((head, rest)) = read_head(&mut stream, buffer, &tape).await {
-        let seen = Seen { connection, head, ..Seen::default() };
+        let seen = Seen { connection, head, arrived: CLOCK.tick(), ..Seen::default() };
         let remaining = remaining(&seen);
         let mut place = 0;
         journal.send_modify(|journal| {

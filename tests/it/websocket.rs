@@ -38,7 +38,8 @@ async fn start() -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-fn handshake(client: &Client, path: &str) -> Call {
+/// A handshake without `Origin`.
+pub fn handshake(client: &Client, path: &str) -> Call {
     client
         .get(path)
         .header("Connection", "Upgrade")
@@ -51,7 +52,8 @@ fn from_here(client: &Client, path: &str) -> Call {
     handshake(client, path).header("Origin", &client.origin())
 }
 
-async fn open(call: Call) -> WebSocketStream<TcpStream> {
+/// Opens a socket, which must succeed.
+pub async fn open(call: Call) -> WebSocketStream<TcpStream> {
     let mut raw = call.open().await;
     let head = raw.head().await;
     assert_eq!(head.status, 101, "{head:?}");
@@ -63,7 +65,8 @@ async fn refused(call: Call) -> Head {
     call.open().await.head().await
 }
 
-async fn echoes(socket: &mut WebSocketStream<TcpStream>, word: &str) -> bool {
+/// Whether a message comes back.
+pub async fn echoes(socket: &mut WebSocketStream<TcpStream>, word: &str) -> bool {
     if socket.send(Message::text(word)).await.is_err() {
         return false;
     }
@@ -72,7 +75,7 @@ async fn echoes(socket: &mut WebSocketStream<TcpStream>, word: &str) -> bool {
 }
 
 /// Waits for the end of a socket and says how long it took.
-async fn time_to_end(socket: &mut WebSocketStream<TcpStream>) -> Duration {
+pub async fn time_to_end(socket: &mut WebSocketStream<TcpStream>) -> Duration {
     let began = Stopwatch::start();
     let end = async { while let Some(Ok(_)) = socket.next().await {} };
     tokio::time::timeout(Duration::from_secs(10), end).await.expect("the socket stays open");

@@ -162,6 +162,7 @@ pub(super) fn read(
     let roles = upstreams::read_roles(&parts, findings);
     let upstreams = upstreams::read(&parts, findings);
     let (routes, profiles) = routes::read(&parts, &upstreams, profiles, findings);
+    upstreams::check_permitted(&parts, &profiles, findings);
     let sessions =
         portal::read_sessions(&main.sessions, general.public_url.as_ref(), &top.key("sessions"));
     portal::check_domain(&sessions.cookie, &general, &routes, &top);

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{Cursor, Findings, Part, duration};
-use crate::config::route::Upstream;
+use crate::config::route::{IdentityProfile, Upstream};
 use crate::config::settings::Role;
 use crate::config::yaml::spelling::HostWord;
 use crate::config::yaml::{Upstream as UpstreamFile, UpstreamMap};
+use crate::web::headers::{fold, may_be_permitted};
 use crate::web::origin::{Origin, Scheme};
 
 /// The role that is there without being declared.
@@ -82,6 +85,37 @@ pub(super) fn read(parts: &[Part], findings: &Findings) -> BTreeMap<String, Arc<
         }
     }
     upstreams
+}
+
+/// Reports headers that are let through although the gateway sets them: anybody could forge those.
+pub(super) fn check_permitted(
+    parts: &[Part],
+    profiles: &[Arc<IdentityProfile>],
+    findings: &Findings,
+) {
+    let identity: Vec<String> = profiles
+        .iter()
+        .flat_map(|profile| &profile.headers)
+        .map(|(name, _)| fold(name.as_str()))
+        .collect();
+    for part in parts {
+        let at = part.source.cursor(findings).key("upstreams");
+        for (name, upstream) in &part.adds.upstreams.entries {
+            let UpstreamFile::Map(map) = upstream else { continue };
+            let at = at.key(name).key("permit_headers");
+            for (index, header) in map.permit_headers.iter().enumerate() {
+                let Ok(header) = HeaderName::from_bytes(header.text.as_bytes()) else { continue };
+                if let Err(reason) = may_be_permitted(&header) {
+                    at.item(index).report(format!("cannot be let through: {reason}"));
+                } else if identity.contains(&fold(header.as_str())) {
+                    at.item(index).report(
+                        "cannot be let through: `identity.headers` names it, so nobody else may \
+                         send it",
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Stands for an upstream that nothing declares, in a configuration that has been refused for it.

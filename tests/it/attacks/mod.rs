@@ -1,9 +1,21 @@
 //! Attack cases, named by their ids in the catalogue of attacks that the project is held to. Each is a
 //! generator over variants, on raw sockets against an upstream that records what it receives.
 
+mod cookies;
+mod credentials;
+mod forwarded;
 mod framing;
+mod headers;
+mod identities;
+mod landings;
 mod ledger;
+mod origins;
+mod panics;
 mod paths;
+mod races;
+mod redirects;
+mod sessions;
+mod spelling;
 mod trial;
 
 use tokio::time::timeout;
