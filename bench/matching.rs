@@ -31,8 +31,8 @@ const STRIDE: usize = 1597;
 /// How a route is written, and a request that it takes; `#` is the number of a group of routes, `@`
 /// something that differs from request to request.
 const SHAPES: [(Option<&str>, &str, &str, &str); 10] = [
-    (None, "/teams/t#/dashboard", "/teams/t#/dashboard", "app.example.com"),
-    (None, "/teams/t#/**", "/teams/t#/reports/@/pages/3", "app.example.com"),
+    (None, "/teams/t#/dashboard", "/teams/t#/dashboard", "www.example.com"),
+    (None, "/teams/t#/**", "/teams/t#/reports/@/pages/3", "www.example.com"),
     (None, "/files/f#/**", "/files/f#/2026/@.pdf", "localhost"),
     (Some("app.example.com"), "/projects/p#/items/{id}", "/projects/p#/items/@", "app.example.com"),
     (Some("app.example.com"), "/projects/p#/**", "/projects/p#/items/@/edit", "app.example.com"),

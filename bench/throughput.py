@@ -116,11 +116,11 @@ def _check(subject):
     with subject.start():
         status, _, body = fetch(subject.port, subject.path, subject.headers)
         if (status, body.decode()) != (200, subjects.BODY):
-            raise Trouble(f"{subject.word} answers {status} {body[:200]!r}")
+            raise Trouble(f"it answers {status} {body[:60]!r}")
         if subject.is_guarded:
             status, _, _ = fetch(subject.port, subject.path)
             if status != 401:
-                raise Trouble(f"{subject.word} answers {status} to somebody unknown, not 401")
+                raise Trouble(f"it answers {status} to somebody unknown, not 401")
 
 
 def _run(setting, row, counter):
