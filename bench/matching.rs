@@ -114,10 +114,10 @@ fn requests(routes: usize) -> Vec<Request> {
 fn check(policy: &Policy, requests: &[Request], routes: usize) {
     let mut reached = vec![false; routes];
     for Request { host, target } in requests {
-        match policy.locate(host, target, &Method::GET) {
-            Located::Route(found) => reached[found.route.0] = true,
-            other => panic!("{} {}: {other:?}", host.as_str(), target.raw()),
-        }
+        let Located::Route(found) = policy.locate(host, target, &Method::GET) else {
+            panic!("{}{} leads nowhere", host.as_str(), target.raw());
+        };
+        reached[found.route.0] = true;
     }
     let reached = reached.iter().filter(|reached| **reached).count();
     assert_eq!(reached, routes.min(REQUESTS), "the requests do not spread over the table");

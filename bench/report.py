@@ -113,6 +113,10 @@ def document(setting, rows, bounds, failures, machine, command):
     yield ""
     yield f"Measured on {today} by `{command}`, which writes this file."
     yield "What each step of the work on speed gained: [GAINS.md](GAINS.md)."
+    if machine.busy > 0.1:
+        yield ""
+        busy = f"Something else kept {machine.busy:.0%} of the processors busy"
+        yield f"**{busy}: these figures prove nothing.**"
     yield ""
     yield "## Bounds"
     yield ""
@@ -142,5 +146,5 @@ def document(setting, rows, bounds, failures, machine, command):
     yield ""
     yield "| | |"
     yield "|---|---|"
-    for name, value in machine.items():
+    for name, value in machine.facts.items():
         yield f"| {name} | {value} |"

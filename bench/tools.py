@@ -125,12 +125,20 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
+@dataclass
+class Machine:
+    """What it was measured on, by name, and how much of its processors was in use before."""
+
+    facts: dict
+    busy: float
+
+
 def machine(tools):
-    """What it was measured on, by name."""
+    """This machine."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     release = re.search(r'PRETTY_NAME="?([^"\n]*)', Path("/etc/os-release").read_text())
-    return {
+    facts = {
         "Processor": f"{cores()} × {cpu[1] if cpu else platform.machine()}",
         "Memory": f"{int(memory[1]) / 2**20:.0f} GiB",
         "System": f"{release[1] if release else platform.system()}, Linux {platform.release()}",
@@ -140,8 +148,8 @@ def machine(tools):
         "Caddy": _said([tools.caddy, "version"], r"[0-9.]+"),
         "wrk": _said([tools.wrk, "-v"], r"[0-9]\S*"),
         "Python": platform.python_version(),
-        "Busy before": f"{_busy():.0%} of the processors",
     }
+    return Machine(facts, _busy())
 
 
 def _portcullis(tools):
