@@ -23,9 +23,6 @@ use crate::telemetry::log;
 
 /// How long a changing file is left to settle.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long a thread for blocking work waits for more. The allocator gives back to the system what was
-/// freed more than a second ago when a thread ends, and hashing frees 19 MiB at a time.
-const BLOCKING_IDLE: Duration = Duration::from_secs(2);
 /// Fewer file descriptors than this are worth a word: the system's usual limit is one.
 const FEW_DESCRIPTORS: u64 = 4096;
 /// Largest file that is looked at for changes.
@@ -58,10 +55,7 @@ pub fn serve(path: &Path, env: Arc<dyn Environment + Send + Sync>) -> Result<(),
     let telemetry = &examined.config.telemetry;
     log::init(&telemetry.level, telemetry.format == LogFormat::Json)?;
     raise_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_keep_alive(BLOCKING_IDLE)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(run(path, env, examined));
     // Whatever still runs here is not waited for: the drain is over.
     runtime.shutdown_timeout(Duration::from_secs(1));
