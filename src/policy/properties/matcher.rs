@@ -106,10 +106,16 @@ fn tables() -> impl Strategy<Value = Vec<Route>> {
     proptest::collection::vec(places(), 1..14).prop_map(|places| {
         let mut routes: Vec<Route> = Vec::new();
         for place in places {
-            let new = routes_of(&place);
-            let is_known = routes.iter().any(|known| is_same_place(known, &new[0]));
-            if !is_known {
-                routes.extend(new);
+            // Beside a place, now and then, the one that differs in the final slash alone.
+            let twin = (place.3 % 3 == 0).then(|| {
+                let end = if place.2 == End::Slash { End::Exact } else { End::Slash };
+                (place.0, place.1.clone(), end, 7 - place.3, place.4.clone(), place.5.clone())
+            });
+            for place in [place].into_iter().chain(twin) {
+                let new = routes_of(&place);
+                if !routes.iter().any(|known| is_same_place(known, &new[0])) {
+                    routes.extend(new);
+                }
             }
         }
         for (index, route) in routes.iter_mut().enumerate() {
@@ -175,11 +181,37 @@ fn paths() -> impl Strategy<Value = String> {
         .prop_map(|(parts, end)| format!("/{}{end}", parts.join("/")))
 }
 
-fn requests() -> impl Strategy<Value = (&'static str, &'static str, String)> {
+/// A path, or what is put behind the path of the route of this number, whatever it names taken as a
+/// segment.
+#[derive(Clone, Debug)]
+enum Asked {
+    Path(String),
+    LikeRoute(usize, &'static str),
+}
+
+impl Asked {
+    fn path(&self, routes: &[Route]) -> String {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::LikeRoute(index, end) => {
+                let path = routes[index % routes.len()].written["path"].as_str().unwrap();
+                let path = path.trim_end_matches("/**").trim_end_matches('/');
+                let path = path.replace("{p1}", "c").replace('é', "%C3%a9");
+                let path = path + end;
+                if path.is_empty() { "/".to_owned() } else { path }
+            }
+        }
+    }
+}
+
+fn requests() -> impl Strategy<Value = (&'static str, &'static str, Asked)> {
     let methods =
         &["GET", "GET", "HEAD", "POST", "OPTIONS", "PUT", "M-SEARCH", "TRACE", "CONNECT"][..];
     let hosts = prop_oneof![1 => Just("other.test"), 2 => select(&ASKED_HOSTS[..])];
-    (select(methods), hosts, prop_oneof![9 => paths(), 1 => Just("/".to_owned())])
+    let ends = select(&["", "", "/", "/", "/b", "//", ";x", "%2f..%2fa"][..]);
+    let like_route = (any::<usize>(), ends).prop_map(|(index, end)| Asked::LikeRoute(index, end));
+    let asked = prop_oneof![5 => paths().prop_map(Asked::Path), 4 => like_route];
+    (select(methods), hosts, asked)
 }
 
 // ---- the words ----
@@ -402,9 +434,10 @@ proptest! {
     ) {
         let written: Vec<&Value> = routes.iter().map(|route| &route.written).collect();
         let world = World::new(&json!({ "upstreams": { "exact": true }, "routes": written }));
-        for (method, host, path) in &requests {
+        for (method, host, asked) in &requests {
             let authority = Authority::parse(host.as_bytes()).unwrap();
-            let Ok(target) = Target::parse(path) else { continue };
+            let path = asked.path(&routes);
+            let Ok(target) = Target::parse(&path) else { continue };
             let kind = table_of(&routes, host).0;
             prop_assert_eq!(world.policy.takes_host(authority.host()), kind, "{}", host);
             let located =
