@@ -193,8 +193,10 @@ fn written(value: &Value) -> (&'static str, String) {
             ("text", quoted.unwrap_or_else(null))
         }
         Value::Bytes(value) => {
-            let digits = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let digits: Option<String> = value.as_ref().map(digits);
+            let digits = |bytes: &Vec<u8>| {
+                bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+            };
+            let digits = value.as_ref().map(digits);
             ("bytea", digits.map_or_else(null, |digits| format!("'\\x{digits}'")))
         }
     }

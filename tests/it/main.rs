@@ -21,6 +21,7 @@ mod docs;
 mod example_fastapi;
 mod explain;
 mod forwarding;
+mod fuzz_corpus;
 mod harness;
 mod hosts;
 mod lifecycle;

@@ -45,9 +45,7 @@ fn literals(text: &str) -> Vec<String> {
             }
             // A character, so that a quotation mark in one begins nothing.
             '\'' => {
-                if rest.next() == Some('\\') {
-                    rest.next();
-                }
+                let _escaped = rest.next().filter(|next| *next == '\\').and_then(|_| rest.next());
             }
             '"' => found.push(literal(&mut rest)),
             _ => {}
