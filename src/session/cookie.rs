@@ -39,6 +39,7 @@ pub(super) fn decode(value: &[u8], keys: &KeyRing) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use secrecy::SecretString;
 
     use super::*;
@@ -75,6 +76,26 @@ mod tests {
         }
         for changed in [&value[1..], &value[..53], &[value.as_slice(), b"="].concat()] {
             assert_eq!(decode(changed, &keys), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_read_only_if_it_was_made_with_the_secret(
+            random in any::<[u8; 32]>(),
+            tag in any::<[u8; 8]>(),
+            other in "[A-Za-z0-9_-]{53}[AEIMQUYcgkosw048]",
+            anything in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let keys = ring("one secret that is long enough, truly", &[]);
+            let forged = URL_SAFE_NO_PAD.encode([&random[..], &tag[..]].concat());
+            let made = encode(&random, &keys);
+            for value in [forged.as_bytes(), other.as_bytes(), anything.as_slice()] {
+                prop_assert!(value == made.as_bytes() || decode(value, &keys).is_none());
+            }
+            prop_assert_eq!(decode(made.as_bytes(), &keys), Some(sha256(&random)));
+            let foreign = ring("a third secret that is long enough...", &[]);
+            prop_assert_eq!(decode(made.as_bytes(), &foreign), None);
         }
     }
 }

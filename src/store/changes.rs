@@ -25,7 +25,7 @@ impl Store {
     pub async fn list_changes(&self) -> Result<ChangesRead, StoreError> {
         let rows = self.pool.read_within(ANSWER_DEADLINE, async |connection| {
             let sql = "SELECT c.id, c.kind, c.subject FROM changes c \
-                 WHERE c.at >= (SELECT t.micros FROM database_time t) - $1";
+                 WHERE c.at >= (SELECT d.micros FROM database_time d) - $1";
             connection.rows(sql, values![WINDOW]).await
         });
         let mut rows = rows.await?.iter().map(read_change).collect::<Result<Vec<_>, _>>()?;
@@ -38,7 +38,7 @@ impl Store {
     pub(super) async fn delete_old_changes(&self) -> Result<(), StoreError> {
         self.delete_in_batches(
             "DELETE FROM changes WHERE id IN (SELECT c.id FROM changes c \
-             WHERE c.at < (SELECT t.micros FROM database_time t) - $1 ORDER BY c.at LIMIT 1000)",
+             WHERE c.at < (SELECT d.micros FROM database_time d) - $1 ORDER BY c.at LIMIT 1000)",
             values![KEPT],
         )
         .await

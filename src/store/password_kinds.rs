@@ -14,8 +14,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn list_password_kinds(&self) -> Result<Vec<(Kind, Option<Duration>)>, StoreError> {
         let rows = self.pool.read(async |connection| {
-            let sql = "SELECT k.kind, k.cost FROM password_kinds k WHERE EXISTS \
-                 (SELECT 1 FROM users u WHERE u.password_kind = k.kind) ORDER BY k.kind";
+            // The first kind in the index that is not below this one: where most accounts have the
+            // same kind, PostgreSQL would answer `EXISTS` by reading all of them.
+            let sql = "SELECT k.kind, k.cost FROM password_kinds k WHERE k.kind = \
+                 (SELECT u.password_kind FROM users u WHERE u.password_kind >= k.kind \
+                 ORDER BY u.password_kind LIMIT 1) ORDER BY k.kind";
             connection.rows(sql, &[]).await
         });
         let rows = rows.await?;

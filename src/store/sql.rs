@@ -206,7 +206,7 @@ type Bound<'q, D> = sqlx::query::Query<'q, D, <D as sqlx::Database>::Arguments>;
 
 fn bound_sqlite<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Sqlite> {
     #[cfg(test)]
-    super::plans::note(sql);
+    super::plans::note(super::plans::Backend::Sqlite, sql, values);
     values.iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Int(value) => query.bind(value),
         Value::Bool(value) => query.bind(value),
@@ -216,6 +216,8 @@ fn bound_sqlite<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Sqlite>
 }
 
 fn bound_postgres<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Postgres> {
+    #[cfg(test)]
+    super::plans::note(super::plans::Backend::Postgres, sql, values);
     values.iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Int(value) => query.bind(value),
         Value::Bool(value) => query.bind(value),

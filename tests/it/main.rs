@@ -26,6 +26,7 @@ mod example_websockets;
 mod explain;
 mod faults;
 mod forwarding;
+mod fuzz_corpus;
 mod harness;
 mod hosts;
 mod lifecycle;

@@ -1,0 +1,117 @@
+//! Every method of the store, called once.
+
+use std::time::Duration;
+
+use super::super::{
+    EndSessions, Event, Flag, NewUser, RoleRow, SessionKind, SessionRow, SignIn, Store, StoreError,
+    TokenKind,
+};
+use crate::clock::{Entropy, Timestamp};
+use crate::identity::grant::Grant;
+use crate::identity::hashing::Kind;
+use crate::identity::user::{Method, RoleGrant};
+
+const AT: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+/// Calls every method on an empty store.
+pub(super) async fn call_everything(store: &Store) -> Result<(), StoreError> {
+    call_accounts(store).await?;
+    call_the_rest(store).await
+}
+
+fn event() -> Event {
+    Event {
+        at: AT,
+        kind: "x".to_owned(),
+        user: None,
+        actor: String::new(),
+        address: None,
+        agent: String::new(),
+        detail: String::new(),
+    }
+}
+
+fn person(name: &str) -> NewUser {
+    let email = format!("{name}@example.com");
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
+         RdescudvJCsgt3ub+b3dWRWJTmaQCg8XcpTuCZzmYXk";
+    NewUser {
+        email: email.clone(),
+        email_folded: email,
+        password_hash: Some(hash.to_owned()),
+        is_active: true,
+        is_superuser: true,
+        ..NewUser::default()
+    }
+}
+
+async fn call_accounts(store: &Store) -> Result<(), StoreError> {
+    let entropy = Entropy::system();
+    let (id, token) = (entropy.uuid(), entropy.bytes());
+    store.insert_token(TokenKind::SetUp, None, &token, Timestamp::NEVER).await?;
+    store.find_token(TokenKind::SetUp, &token, AT).await?;
+    store.insert_first_administrator(id, &person("ann"), &token, &event()).await?;
+    let other = store.insert_user(entropy.uuid(), &person("bob"), &event()).await?;
+    store.find_user(id).await?;
+    store.find_user_by_email("ann@example.com").await?;
+    store.find_user_by_username("ann").await?;
+    store.list_users(None, 10).await?;
+    store.has_superuser().await?;
+    for flag in [Flag::Verified, Flag::Active(false)] {
+        store.update_user_flag(other.id, flag, &event()).await?;
+    }
+    store.update_user_password(id, "x", &event()).await?;
+    store.update_user_hash(id, "x", "y").await?;
+    store.update_user_failed(id).await?;
+    store.insert_grant(id, &RoleGrant { role: "r".to_owned(), until: None }, &event()).await?;
+    store.list_grants(id).await?;
+    store.count_grants(AT).await?;
+    store.delete_grant(id, "r", &event()).await?;
+    store.list_password_kinds().await?;
+    store.update_password_kind(&Kind::current(), Duration::from_millis(1)).await?;
+    call_sessions(store, id).await?;
+    store.delete_user(other.id, &event()).await
+}
+
+async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError> {
+    let session = SessionRow {
+        id: [1; 32],
+        user,
+        method: Method::Password,
+        kind: SessionKind::Cookie,
+        created_at: AT,
+        last_seen: AT,
+        idle: None,
+        expires_at: AT,
+        address: None,
+        agent: String::new(),
+    };
+    let sign_in = SignIn { session, replaces: Some([2; 32]), event: event() };
+    store.insert_session(&sign_in).await?;
+    store.find_session(&[1; 32]).await?;
+    store.list_sessions(None, AT, 10).await?;
+    store.list_sessions(Some(user), AT, 10).await?;
+    store.has_session_from(user, std::net::Ipv4Addr::LOCALHOST.into(), AT).await?;
+    store.update_session_seen(&[1; 32], AT).await?;
+    let some = [EndSessions::One([1; 32]), EndSessions::OfUser(user)];
+    for which in some.into_iter().chain([EndSessions::All]) {
+        store.delete_sessions(which, &event()).await?;
+    }
+    Ok(())
+}
+
+async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
+    let grants = [Grant::parse("a:b").unwrap()];
+    let role =
+        RoleRow { name: "r".to_owned(), description: String::new(), grants: grants.to_vec() };
+    store.insert_role(&role, &event()).await?;
+    store.list_roles().await?;
+    store.insert_role_grants("r", &grants, &event()).await?;
+    store.delete_role_grants("r", &grants, &event()).await?;
+    store.delete_role("r", &event()).await?;
+    store.insert_event(&event()).await?;
+    store.list_events(None, 10).await?;
+    store.list_events(Some(uuid::Uuid::nil()), 10).await?;
+    store.list_changes().await?;
+    store.delete_expired(AT, AT).await
+}
