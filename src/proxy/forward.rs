@@ -233,7 +233,7 @@ fn assemble(
     let target = resource.target.raw();
     let path = path.filter(|path| path.as_str() == target).or_else(|| target.parse().ok());
     let uri = path.map(Uri::from).unwrap_or_default();
-    headers.reserve(6 + identity.map_or(0, Vec::len));
+    headers.reserve(6 + identity.map_or(0, |set| set.len()));
     if !way.upstream.preserve_host {
         set(&mut headers, header::HOST, HeaderValue::from_str(&way.upstream.authority).ok());
     }

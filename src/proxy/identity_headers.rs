@@ -1,5 +1,6 @@
 //! Rendering who the caller is into headers, by profile.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::IdentityProfile;
@@ -12,10 +13,25 @@ const EXPANDED: usize = 4 * 1024;
 /// Longest header value an application can be expected to take.
 const LONGEST: usize = 8 * 1024;
 
+/// Names and texts of a set on its way to be one.
+type Draft = Vec<(HeaderName, String)>;
+
 /// Renders the headers of a profile. `None` when they cannot be sent whole: then nothing is.
 #[must_use]
 pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<HeaderSet> {
-    let mut set = HeaderSet::with_capacity(8);
+    let draft = draft(profile, identity)?;
+    // One text for all values: a set is kept for each of many sessions, and cloned for each request.
+    let whole: String = draft.iter().map(|(_, text)| text.as_str()).collect();
+    let mut rest = Bytes::from(whole);
+    let fields = draft.into_iter().map(|(name, text)| {
+        let value = rest.split_to(text.len());
+        Some((name, HeaderValue::from_maybe_shared(value).ok()?))
+    });
+    fields.collect::<Option<Vec<_>>>().map(Vec::into_boxed_slice)
+}
+
+fn draft(profile: &IdentityProfile, identity: &Identity) -> Option<Draft> {
+    let mut set = Draft::with_capacity(8);
     let user = user(profile.user, identity)?;
     for name in profile.preset.user_names() {
         push(&mut set, name, &headers::encode_value(&user, None))?;
@@ -31,17 +47,17 @@ pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<HeaderSe
     Some(set)
 }
 
-fn push(set: &mut HeaderSet, name: &HeaderName, text: &str) -> Option<()> {
+fn push(set: &mut Draft, name: &HeaderName, text: &str) -> Option<()> {
     if text.len() > LONGEST {
         return None;
     }
-    set.push((name.clone(), HeaderValue::from_str(text).ok()?));
+    set.push((name.clone(), text.to_owned()));
     Some(())
 }
 
 /// The list goes expanded while it is short enough, then as granted, and never cut.
 fn push_permissions(
-    set: &mut HeaderSet,
+    set: &mut Draft,
     name: &HeaderName,
     separator: Separator,
     identity: &Identity,

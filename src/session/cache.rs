@@ -5,7 +5,7 @@
 //! invalidation takes as well. Loads of one session under way at the same time are one load, in a
 //! task of its own: a client that goes away does not cancel it for the others.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,11 +32,10 @@ const LOADS: usize = 64;
 /// Changes remembered for loads under way. A load that began before the oldest does not cache.
 const REMEMBERED: usize = 1024;
 
-/// A cached session.
+/// A cached session. What was loaded of it is kept once, in the identity.
 #[derive(Debug)]
 pub(super) struct Entry {
-    loaded: LoadedSession,
-    seen: Arc<Seen>,
+    owner: Uuid,
     identity: ArcSwap<Identity>,
 }
 
@@ -44,9 +43,13 @@ impl Entry {
     fn new(mut loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
         // Nothing past this point needs the hash, and caches end up in core dumps.
         loaded.user.password_hash = None;
+        // Nor the user agent, which is long; what lists sessions reads them from the store.
+        loaded.session.agent = String::new();
+        loaded.grants.shrink_to_fit();
+        let owner = loaded.user.id;
         let seen = Arc::new(Seen::new(loaded.session.last_seen));
-        let identity = ArcSwap::from_pointee(Identity::resolve(&loaded, &seen, book, now));
-        Self { loaded, seen, identity }
+        let identity = ArcSwap::from_pointee(Identity::resolve(loaded, seen, book, now));
+        Self { owner, identity }
     }
 
     /// The identity under the state of roles and configuration in force.
@@ -55,7 +58,7 @@ impl Entry {
         if current.generation == book.generation {
             return current;
         }
-        let made = Arc::new(Identity::resolve(&self.loaded, &self.seen, book, now));
+        let made = Arc::new(current.under(book, now));
         self.identity.store(Arc::clone(&made));
         made
     }
@@ -103,7 +106,8 @@ struct Ledger {
     /// Number of the last change applied.
     sequence: u64,
     recent: VecDeque<(u64, Touched)>,
-    by_user: HashMap<Uuid, HashSet<Id>>,
+    /// Owner and session.
+    cached: BTreeSet<(Uuid, Id)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,13 +139,14 @@ impl Ledger {
             })
     }
 
-    fn forget(&mut self, user: Uuid, id: &Id) {
-        if let Some(ids) = self.by_user.get_mut(&user) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_user.remove(&user);
-            }
+    /// Takes a person's sessions out.
+    fn forget_all_of(&mut self, user: Uuid) -> Vec<Id> {
+        let range = (user, [u8::MIN; 32])..=(user, [u8::MAX; 32]);
+        let ids: Vec<Id> = self.cached.range(range).map(|(_, id)| *id).collect();
+        for id in &ids {
+            self.cached.remove(&(user, *id));
         }
+        ids
     }
 }
 
@@ -170,7 +175,7 @@ impl SessionCache {
             .max_capacity(capacity)
             .eviction_listener(move |id: Arc<Id>, entry: Arc<Entry>, cause| match cause {
                 RemovalCause::Size | RemovalCause::Expired => {
-                    lock(&heard).push((entry.loaded.user.id, *id));
+                    lock(&heard).push((entry.owner, *id));
                 }
                 // Forgotten, or still cached, by the one who asked for it.
                 RemovalCause::Explicit | RemovalCause::Replaced => {}
@@ -242,16 +247,16 @@ impl SessionCache {
 
     /// Caches what a load that began after change number `begun` found, unless it may be stale.
     fn keep(&self, begun: u64, id: Id, entry: &Arc<Entry>) {
-        let user = entry.loaded.user.id;
+        let user = entry.owner;
         let mut ledger = lock(&self.ledger);
         for (owner, evicted) in lock(&self.evicted).drain(..) {
             // One that was cached again meanwhile is still its owner's.
             if !self.entries.contains_key(&evicted) {
-                ledger.forget(owner, &evicted);
+                ledger.cached.remove(&(owner, evicted));
             }
         }
         if ledger.is_untouched(begun, &id, user) {
-            ledger.by_user.entry(user).or_default().insert(id);
+            ledger.cached.insert((user, id));
             self.entries.insert(id, Arc::clone(entry));
         }
     }
@@ -262,7 +267,7 @@ impl SessionCache {
             Changed::User(user) => {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::User(*user));
-                for id in ledger.by_user.remove(user).unwrap_or_default() {
+                for id in ledger.forget_all_of(*user) {
                     self.entries.invalidate(&id);
                 }
             }
@@ -270,7 +275,7 @@ impl SessionCache {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::Session(*id));
                 if let Some(entry) = self.entries.remove(id) {
-                    ledger.forget(entry.loaded.user.id, id);
+                    ledger.cached.remove(&(entry.owner, *id));
                 }
             }
             // What a role grants is not part of a cached session.
@@ -283,7 +288,7 @@ impl SessionCache {
     pub(super) fn clear(&self) {
         let mut ledger = lock(&self.ledger);
         ledger.note(Touched::Everything);
-        ledger.by_user.clear();
+        ledger.cached.clear();
         self.entries.invalidate_all();
         drop(ledger);
         self.detach();

@@ -12,7 +12,7 @@ use crate::identity::user::{RoleGrant, User};
 use crate::store::{LoadedSession, SessionRow};
 
 /// Identity headers, rendered.
-pub type HeaderSet = Vec<(HeaderName, HeaderValue)>;
+pub type HeaderSet = Box<[(HeaderName, HeaderValue)]>;
 
 /// A state of roles and configuration: what numbers mean and how many identity profiles there are.
 #[derive(Debug, Default)]
@@ -90,21 +90,31 @@ impl Identity {
     /// An identity outside any cache: the session, and what its owner may by a role book at `now`.
     #[must_use]
     pub fn new(loaded: &LoadedSession, roles: RoleBook, now: Timestamp) -> Self {
-        let seen = Arc::new(Seen::new(loaded.session.last_seen));
         let book = Book { generation: 0, configuration: 0, roles, profiles: 0 };
-        Self::resolve(loaded, &seen, &book, now)
+        let seen = Arc::new(Seen::new(loaded.session.last_seen));
+        Self::resolve(loaded.clone(), seen, &book, now)
+    }
+
+    /// The same person under another state of roles and configuration.
+    pub(super) fn under(&self, book: &Book, now: Timestamp) -> Self {
+        let loaded = LoadedSession {
+            session: self.session.clone(),
+            user: self.user.clone(),
+            grants: self.grants.clone(),
+        };
+        Self::resolve(loaded, Arc::clone(&self.seen), book, now)
     }
 
     pub(super) fn resolve(
-        loaded: &LoadedSession,
-        seen: &Arc<Seen>,
+        loaded: LoadedSession,
+        seen: Arc<Seen>,
         book: &Book,
         now: Timestamp,
     ) -> Self {
-        let user = loaded.user.clone();
-        let access = book.roles.access(&loaded.grants, now);
+        let LoadedSession { session, user, grants } = loaded;
+        let access = book.roles.access(&grants, now);
         Self {
-            session: loaded.session.clone(),
+            session,
             expanded_permissions: book.roles.expanded(&access),
             subject: Subject {
                 id: user.id,
@@ -114,12 +124,12 @@ impl Identity {
                 is_superuser: user.is_superuser,
                 access,
             },
-            grants: loaded.grants.clone(),
+            grants,
             user,
             generation: book.generation,
             configuration: book.configuration,
             rendered: (0..book.profiles).map(|_| OnceLock::new()).collect(),
-            seen: Arc::clone(seen),
+            seen,
         }
     }
 
