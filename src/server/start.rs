@@ -34,6 +34,8 @@ use crate::web::page::PageError;
 
 /// Keys the sign-in limits remember.
 const LIMIT_KEYS: usize = 100_000;
+/// More than the allocator keeps in pages that hold several blocks.
+const LARGE: usize = 1024 * 1024;
 /// How often new kinds of password hash are looked for.
 const NEW_KINDS: Duration = Duration::from_secs(5);
 /// How often what is past its end is removed from the store.
@@ -256,12 +258,10 @@ async fn keep_house(gateway: Arc<Gateway>) {
     }
 }
 
-/// Has the allocator give back what was freed a while ago: mimalloc looks for it when a thread ends,
-/// and in an idle gateway none does. Otherwise the memory of the last password hash, and what starting
-/// took, would stay.
+/// Has the allocator return to the system what was freed a while ago. It does so only when it frees a
+/// page of its own, which in an idle gateway nothing does: what starting or hashing took would stay.
 fn give_memory_back() {
-    // Without the thread everything works as well.
-    let _no_thread = std::thread::Builder::new().spawn(|| ());
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 impl Running {

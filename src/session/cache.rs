@@ -99,7 +99,8 @@ struct Ledger {
     /// Number of the last change applied.
     sequence: u64,
     recent: VecDeque<(u64, Touched)>,
-    by_user: BTreeSet<(Uuid, Id)>,
+    /// Owner and session.
+    cached: BTreeSet<(Uuid, Id)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,14 +132,14 @@ impl Ledger {
             })
     }
 
-    /// Takes a person's cached sessions off the list.
-    fn take_sessions_of(&mut self, user: Uuid) -> BTreeSet<(Uuid, Id)> {
-        let mut theirs = self.by_user.split_off(&(user, Id::default()));
-        let next = theirs.iter().find(|(owner, _)| *owner != user).copied();
-        if let Some(next) = next {
-            self.by_user.append(&mut theirs.split_off(&next));
+    /// Takes a person's sessions off the list.
+    fn forget_all_of(&mut self, user: Uuid) -> Vec<Id> {
+        let range = (user, [u8::MIN; 32])..=(user, [u8::MAX; 32]);
+        let ids: Vec<Id> = self.cached.range(range).map(|(_, id)| *id).collect();
+        for id in &ids {
+            self.cached.remove(&(user, *id));
         }
-        theirs
+        ids
     }
 }
 
@@ -244,11 +245,11 @@ impl SessionCache {
         for (owner, evicted) in lock(&self.evicted).drain(..) {
             // One that was cached again meanwhile is still its owner's.
             if !self.entries.contains_key(&evicted) {
-                ledger.by_user.remove(&(owner, evicted));
+                ledger.cached.remove(&(owner, evicted));
             }
         }
         if ledger.is_untouched(begun, &id, user) {
-            ledger.by_user.insert((user, id));
+            ledger.cached.insert((user, id));
             self.entries.insert(id, Arc::clone(entry));
         }
     }
@@ -259,7 +260,7 @@ impl SessionCache {
             Changed::User(user) => {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::User(*user));
-                for (_, id) in ledger.take_sessions_of(*user) {
+                for id in ledger.forget_all_of(*user) {
                     self.entries.invalidate(&id);
                 }
             }
@@ -267,7 +268,7 @@ impl SessionCache {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::Session(*id));
                 if let Some(entry) = self.entries.remove(id) {
-                    ledger.by_user.remove(&(entry.owner(), *id));
+                    ledger.cached.remove(&(entry.owner(), *id));
                 }
             }
             // What a role grants is not part of a cached session.
@@ -280,7 +281,7 @@ impl SessionCache {
     pub(super) fn clear(&self) {
         let mut ledger = lock(&self.ledger);
         ledger.note(Touched::Everything);
-        ledger.by_user.clear();
+        ledger.cached.clear();
         self.entries.invalidate_all();
         drop(ledger);
         self.detach();
