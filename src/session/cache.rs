@@ -41,6 +41,12 @@ impl Entry {
         Self(ArcSwap::from_pointee(Identity::resolve(loaded, book, now)))
     }
 
+    /// Knows what the entry it replaces knew of uses that may not be in the store yet: else every load
+    /// would have `last_seen` written once more.
+    fn follow(&self, former: &Self) {
+        self.0.load().seen().follow(former.0.load().seen());
+    }
+
     fn owner(&self) -> Uuid {
         self.0.load().user().id
     }
@@ -232,6 +238,9 @@ impl SessionCache {
             Ok(Ok(None)) => Ok(None),
             Ok(Ok(Some(loaded))) => {
                 let entry = Arc::new(Entry::new(loaded, book, now));
+                if let Some(former) = self.entries.get(&id) {
+                    entry.follow(&former);
+                }
                 self.keep(begun, id, &entry);
                 Ok(Some(entry))
             }
@@ -371,6 +380,22 @@ mod tests {
         cache.apply(&Changed::User(ann));
         let cached: Vec<bool> = (1..=3).map(|n| cache.get(&[n; 32]).is_some()).collect();
         assert_eq!(cached, [false, false, true]);
+    }
+
+    #[test]
+    fn a_session_loaded_again_knows_the_uses_that_are_still_being_written() {
+        let (id, user) = ([1; 32], Uuid::from_u128(1));
+        let minute = Duration::from_mins(1);
+        let later = Timestamp::from_seconds(1_000_000).after(10 * minute);
+        let load = || Arc::new(Entry::new(loaded(id, user), &Book::default(), later));
+        let notes = |entry: &Entry| entry.0.load().seen().note(later, minute);
+        let first = load();
+        assert!(notes(&first), "the first use is written");
+        let second = load();
+        second.follow(&first);
+        assert_eq!(second.0.load().last_seen(), later);
+        assert!(!notes(&second), "and the next is not written again");
+        assert!(notes(&load()), "one that follows nothing has it written");
     }
 
     #[test]

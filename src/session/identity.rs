@@ -63,6 +63,12 @@ impl Seen {
         Self { last: AtomicI64::new(micros), written: AtomicI64::new(micros) }
     }
 
+    /// Takes over the later of each.
+    pub(super) fn follow(&self, former: &Self) {
+        self.last.fetch_max(former.last.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.written.fetch_max(former.written.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     pub(super) fn last(&self) -> Timestamp {
         Timestamp::from_micros(self.last.load(Ordering::Relaxed))
     }
