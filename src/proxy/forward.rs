@@ -480,7 +480,9 @@ async fn wait(
     let mut answer = pin!(answer);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(outcome) = lease.drive.poll_with(cx, |cx| answer.as_mut().poll(cx)) {
-            lease.heard.note_head();
+            if outcome.is_ok() {
+                lease.heard.note_head();
+            }
             return Poll::Ready(Ok(outcome));
         }
         deadlines.register(cx.waker());
