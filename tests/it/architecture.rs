@@ -315,3 +315,45 @@ fn every_module_of_the_order_is_explained_in_the_architecture() {
     let broken: Vec<_> = missing.map(ToString::to_string).collect();
     assert_none(&broken, "ARCHITECTURE.md names every module");
 }
+
+/// Paths that a page names: words with a slash in them that end as a source file does.
+fn named_files(page: &str) -> BTreeSet<&str> {
+    let words = page.split(|c: char| c.is_whitespace() || matches!(c, '`' | '(' | ')' | ',' | ';'));
+    words.filter(|word| word.contains('/') && word.ends_with(".rs")).collect()
+}
+
+/// The file of a path as the page writes it: below `src`, or from the root.
+fn read_named(path: &str) -> Option<String> {
+    let read = |path: PathBuf| fs::read_to_string(path).ok();
+    read(root().join("src").join(path)).or_else(|| read(root().join(path)))
+}
+
+/// Whether a file defines what the chart names: `step()`, `Type::step()` or `Type`.
+fn defines(text: &str, name: &str) -> bool {
+    let (of, step) = name.split_once("::").unwrap_or(("", name));
+    let Some(step) = step.strip_suffix("()") else {
+        return text.contains(&format!("struct {name}")) || text.contains(&format!("enum {name}"));
+    };
+    let has_step = ["(", "<"].iter().any(|next| text.contains(&format!("fn {step}{next}")));
+    has_step && (of.is_empty() || text.contains(&format!("impl {of} ")))
+}
+
+#[test]
+fn every_file_and_step_that_the_architecture_names_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let missing = |path: &&str| read_named(path).is_none();
+    let mut broken: Vec<_> =
+        named_files(&page).into_iter().filter(missing).map(str::to_owned).collect();
+    let chart = page.split("```").nth(1).unwrap();
+    let mut steps = 0;
+    for line in chart.lines() {
+        let mut words = line.split_whitespace().skip_while(|word| !word.ends_with(".rs"));
+        let (Some(path), Some(name)) = (words.next(), words.next()) else { continue };
+        steps += 1;
+        if !read_named(path).is_some_and(|text| defines(&text, name)) {
+            broken.push(format!("{path}: {name}"));
+        }
+    }
+    assert!(steps > 20, "{steps} steps in the chart");
+    assert_none(&broken, "ARCHITECTURE.md names what there is");
+}
