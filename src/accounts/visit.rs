@@ -4,12 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, ORIGIN, RETRY_AFTER, SET_COOKIE,
-    USER_AGENT, VARY,
-};
+use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,15 +13,17 @@ use super::Actor;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::policy::{HostMatch, Located, Policy};
-use crate::session::Sessions;
-use crate::session::{Caller, Carrier, CookieCredential, Credentials, Identity, RecogniseError};
+use crate::session::{
+    Caller, Carrier, CookieCredential, Credentials, Identity, RecogniseError, Sessions,
+};
 use crate::store::StoreError;
 use crate::telemetry::log::Causes;
 use crate::web::authority::Host;
 use crate::web::client::Client;
+use crate::web::cors::{let_listed_read, preflight_answer, preflight_method};
 use crate::web::failure::Failure;
 use crate::web::form::FormError;
-use crate::web::origin::{Origin, Site, listed_origin, site_of};
+use crate::web::origin::{Origin, Site, site_of};
 use crate::web::return_to::{self, ReturnTo};
 use crate::web::target::Target;
 
@@ -65,10 +62,6 @@ pub struct Visit {
     pub policy: Arc<Policy>,
 }
 
-/// Longest list of request headers that a preflight may ask for, in bytes.
-const MAX_ASKED_HEADERS: usize = 1024;
-/// How long a browser may remember the answer to a preflight.
-const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("600");
 /// Everything but the unreserved characters (RFC 3986 section 2.3).
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -148,20 +141,17 @@ pub fn clear_kept_pages(answer: &mut Answer) {
     answer.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
 }
 
-/// 405 with `Allow`; GET brings HEAD along.
+/// 401 that says how to sign in, at an address as [`login_address`] makes it, and whether a token was
+/// sent in vain (RFC 6750 section 3).
 #[must_use]
-pub fn wrong_method(allowed: &[Method]) -> Failure {
-    let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    if !names.contains(&"HEAD")
-        && let Some(at) = names.iter().position(|name| *name == "GET")
-    {
-        names.insert(at + 1, "HEAD");
-    }
-    let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED);
-    match HeaderValue::from_str(&names.join(", ")) {
-        Ok(value) => failure.header(ALLOW, value),
-        Err(_) => failure,
-    }
+pub fn sign_in_first(address: &str, own: &Origin, sent_token: bool) -> Failure {
+    let challenge = if sent_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+    let mut failure = Failure::new(StatusCode::UNAUTHORIZED)
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    // Whoever reads JSON may not know to what a path would be relative.
+    let origin = if address.starts_with('/') { own.to_string() } else { String::new() };
+    failure.login_url = Some(format!("{origin}{address}"));
+    failure
 }
 
 /// 503 when the database does not answer or cannot, as guarded routes have it; else an unplanned
@@ -313,7 +303,7 @@ impl Visit {
 
     /// Lets pages of a listed origin read the answer.
     pub fn add_cors(&self, answer: &mut Answer) {
-        add_cors(&self.headers, &self.config.origins, answer);
+        let_listed_read(&self.headers, &self.config.origins, answer.headers_mut());
     }
 
     /// Makes an answer of the portal or API complete: never stored, and two cookies of our name are
@@ -329,52 +319,6 @@ impl Visit {
         for value in sessions.clearing_cookies().into_iter().chain(own) {
             headers.append(SET_COOKIE, value);
         }
-    }
-}
-
-/// The method that a preflight from a listed origin asks for.
-#[must_use]
-pub fn preflight_method(
-    method: &Method,
-    headers: &HeaderMap,
-    origins: &[Origin],
-) -> Option<Method> {
-    let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-    if method != Method::OPTIONS {
-        return None;
-    }
-    listed_origin(headers, origins)?;
-    Method::from_bytes(asked.as_bytes()).ok()
-}
-
-/// The answer to a preflight from a listed origin: 204 with exactly that origin and credentials, the
-/// method `allowed`, and the headers asked for unless the list is too long.
-#[must_use]
-pub fn preflight_answer(asked: &HeaderMap, origins: &[Origin], allowed: Option<&Method>) -> Answer {
-    let mut answer = empty(StatusCode::NO_CONTENT);
-    add_cors(asked, origins, &mut answer);
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
-    if let Some(value) = allowed.and_then(|method| HeaderValue::from_str(method.as_str()).ok()) {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value);
-    }
-    let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS);
-    if let Some(value) = wanted.filter(|value| value.len() <= MAX_ASKED_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value.clone());
-    }
-    answer
-}
-
-fn add_cors(asked: &HeaderMap, origins: &[Origin], answer: &mut Answer) {
-    if origins.is_empty() {
-        return;
-    }
-    let headers = answer.headers_mut();
-    headers.append(VARY, HeaderValue::from_name(ORIGIN));
-    let Some(origin) = listed_origin(asked, origins) else { return };
-    if let Ok(value) = HeaderValue::from_str(&origin.to_string()) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, value);
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 }
 
@@ -403,15 +347,6 @@ mod tests {
     fn a_challenge_leads_to_the_sign_in_page_with_next_encoded() {
         assert_eq!(encode_query("/a b?c=d&e#f"), "%2Fa%20b%3Fc%3Dd%26e%23f");
         assert_eq!(encode_query("/ü\r\n"), "%2F%C3%BC%0D%0A");
-    }
-
-    #[test]
-    fn a_wrong_method_is_told_which_are_right() {
-        let failure = wrong_method(&[Method::GET, Method::POST]);
-        assert_eq!(failure.status, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(failure.headers.get(ALLOW), Some(&HeaderValue::from_static("GET, HEAD, POST")));
-        let failure = wrong_method(&[Method::POST]);
-        assert_eq!(failure.headers.get(ALLOW), Some(&HeaderValue::from_static("POST")));
     }
 
     #[test]

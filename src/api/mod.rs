@@ -5,9 +5,11 @@
 
 mod bodies;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Body;
 use secrecy::SecretString;
 use serde_json::json;
@@ -15,12 +17,13 @@ use uuid::Uuid;
 
 use self::bodies::{Complaint, MeBody, SessionBody, UserBody, json, unprocessable};
 use crate::accounts::visit::{
-    Answer, Visit, clear_kept_pages, empty, form_failure, portal_address, preflight_method,
-    segments_below, store_failure, wrong_method,
+    Answer, Visit, clear_kept_pages, empty, form_failure, portal_address, segments_below,
+    sign_in_first, store_failure,
 };
 use crate::accounts::{Accounts, Credential, Opened, SignInError, SignInRequest, Wanted, read_id};
 use crate::config::Config;
 use crate::session::{Caller, Carrier, Identity};
+use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, FormError};
 use crate::web::origin::Site;
@@ -166,7 +169,7 @@ impl Api {
             return Err(Failure::new(StatusCode::NOT_FOUND));
         }
         if !endpoint.methods().contains(visit.asked()) {
-            return Err(wrong_method(endpoint.methods()));
+            return Err(Failure::wrong_method(endpoint.methods()));
         }
         let caller = visit.identity()?;
         if let Some((identity, _)) = caller
@@ -239,7 +242,7 @@ impl Api {
     async fn sign_out(
         &self,
         visit: &Visit,
-        caller: Option<(&std::sync::Arc<Identity>, Carrier)>,
+        caller: Option<(&Arc<Identity>, Carrier)>,
     ) -> Result<Answer, Failure> {
         refuse_foreign(visit, false)?;
         let (identity, carrier) = caller.ok_or_else(|| unauthorized(visit))?;
@@ -263,7 +266,7 @@ impl Api {
     async fn show_user(
         &self,
         visit: &Visit,
-        caller: Option<(&std::sync::Arc<Identity>, Carrier)>,
+        caller: Option<(&Arc<Identity>, Carrier)>,
         id: Option<Uuid>,
     ) -> Result<Answer, Failure> {
         let (identity, _) = caller.ok_or_else(|| unauthorized(visit))?;
@@ -277,19 +280,9 @@ impl Api {
     }
 }
 
-/// 401 that says how to sign in, and whether a token was sent in vain (RFC 6750 section 3).
 fn unauthorized(visit: &Visit) -> Failure {
-    let challenge = if visit.credentials.bearer.is_some() {
-        HeaderValue::from_static("Bearer error=\"invalid_token\"")
-    } else {
-        HeaderValue::from_static("Bearer")
-    };
-    let mut failure = Failure::new(StatusCode::UNAUTHORIZED).header(WWW_AUTHENTICATE, challenge);
     let address = portal_address(&visit.config, "login");
-    let is_path = address.starts_with('/');
-    let origin = if is_path { visit.own_origin.to_string() } else { String::new() };
-    failure.login_url = Some(format!("{origin}{address}"));
-    failure
+    sign_in_first(&address, &visit.own_origin, visit.credentials.bearer.is_some())
 }
 
 /// Refuses a request that another site's page sent, if a cookie authenticated it or it sets one.

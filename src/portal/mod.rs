@@ -20,7 +20,7 @@ use http_body::Body;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
-use crate::accounts::visit::{Answer, Visit, wrong_method};
+use crate::accounts::visit::{Answer, Visit};
 use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
@@ -130,7 +130,7 @@ impl Portal {
             return Ok(answer);
         }
         if !page.methods().contains(visit.asked()) {
-            return Err(wrong_method(page.methods()));
+            return Err(Failure::wrong_method(page.methods()));
         }
         if let Some((identity, _)) = visit.identity()? {
             self.accounts.sessions().touch(identity, visit.now);
@@ -141,7 +141,7 @@ impl Portal {
                 Page::SignIn => self.sign_in(visit, body).await,
                 Page::SignOut => self.sign_out(visit, body).await,
                 Page::SetUp => self.set_up(visit, body).await,
-                Page::Continue | Page::Account => Err(wrong_method(page.methods())),
+                Page::Continue | Page::Account => Err(Failure::wrong_method(page.methods())),
             };
         }
         let query = read_query(visit)?;

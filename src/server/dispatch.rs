@@ -3,12 +3,12 @@
 
 use http::{HeaderMap, Method};
 
-use crate::accounts::visit::preflight_method;
 use crate::api;
 use crate::config::Config;
 use crate::policy::{HostMatch, PlaceTakes, Policy};
 use crate::session::Carrier;
 use crate::web::authority::Host;
+use crate::web::cors::preflight_method;
 use crate::web::target::Target;
 
 /// What of a request's head tells who answers it.

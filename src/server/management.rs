@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Gateway;
+use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Readings;
 
 /// Connections at a time.
@@ -73,10 +74,7 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
         hash_waited: pool.waited,
         freshness: gateway.sessions.staleness(),
         cached_sessions: gateway.sessions.cached(),
-        access_dropped: gateway
-            .access
-            .as_ref()
-            .map_or(0, super::super::telemetry::access::AccessLog::dropped),
+        access_dropped: gateway.access.as_ref().map_or(0, AccessLog::dropped),
     });
     (headers(OPEN_METRICS), text)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, ORIGIN};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -12,12 +12,12 @@ use super::dispatch::{self, Answerer, Question};
 use super::live::Live;
 use super::record::Record;
 use super::request::Head;
-use crate::accounts::visit::{Visit, preflight_answer};
+use crate::accounts::visit::Visit;
 use crate::policy::PlaceTakes;
 use crate::proxy::sanitise;
 use crate::session::Credentials;
+use crate::web::cors;
 use crate::web::failure::Failure;
-use crate::web::origin;
 
 /// Tells who answers a request.
 pub(super) fn answerer(live: &Live, head: &Head, request: &Request<Incoming>) -> Answerer {
@@ -76,16 +76,6 @@ pub(super) async fn serve(
     Ok(answer.map(Content::Own))
 }
 
-/// The listed origin whose page asks, as it goes into CORS headers.
-pub(super) fn listed_origin(live: &Live, headers: &HeaderMap) -> Option<HeaderValue> {
-    let listed = &live.config.origins;
-    if listed.is_empty() || !headers.contains_key(ORIGIN) {
-        return None;
-    }
-    let origin = origin::listed_origin(headers, listed)?;
-    HeaderValue::from_str(&origin.to_string()).ok()
-}
-
 /// The answer to a preflight from a listed origin to a guarded place; the upstream is not asked.
 pub(super) fn preflight(
     live: &Live,
@@ -94,7 +84,7 @@ pub(super) fn preflight(
     place: PlaceTakes,
 ) -> Response<Content> {
     let allowed = place.takes_method.then_some(asked);
-    let mut answer = preflight_answer(headers, &live.config.origins, allowed);
+    let mut answer = cors::preflight_answer(headers, &live.config.origins, allowed);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.map(Content::Own)
 }

@@ -8,7 +8,9 @@ use super::live::Live;
 use super::record::Record;
 use super::request::Asked;
 use super::worker::Worker;
-use crate::accounts::visit::{another_account_address, login_address, portal_address};
+use crate::accounts::visit::{
+    another_account_address, login_address, portal_address, sign_in_first,
+};
 use crate::config::Unauthenticated;
 use crate::policy::{Missing, Permit, Refusal};
 use crate::proxy::Sanitized;
@@ -102,14 +104,9 @@ pub(super) fn challenge(
             Err(_) => Failure::new(StatusCode::UNAUTHORIZED),
         };
     }
-    let scheme = if record.sent_bearer { "Bearer error=\"invalid_token\"" } else { "Bearer" };
-    let mut failure = Failure::new(StatusCode::UNAUTHORIZED)
+    sign_in_first(&address, asked.origin, record.sent_bearer)
         .explanation("Please sign in to see this.")
-        .link("Sign in", &address)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
-    failure.login_url =
-        Some(if address.starts_with('/') { format!("{}{address}", asked.origin) } else { address });
-    failure
+        .link("Sign in", address)
 }
 
 fn is_safe(request: &Sanitized) -> bool {

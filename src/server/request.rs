@@ -23,7 +23,6 @@ use super::refuse;
 use super::respond;
 use super::stream_leave::StreamLeave;
 use super::worker::Worker;
-use crate::accounts::visit::wrong_method;
 use crate::policy::{Decision, Destination, Facts, Located, Permit};
 use crate::proxy::forward::{self, Way, X_REQUEST_ID};
 use crate::proxy::sanitise::Rules;
@@ -33,6 +32,7 @@ use crate::session::{Caller, Credentials, RecogniseError};
 use crate::telemetry::metrics::Refused;
 use crate::web::authority::Authority;
 use crate::web::client::{self, Client};
+use crate::web::cors;
 use crate::web::failure::Failure;
 use crate::web::headers::{check_request, is_navigation, is_websocket};
 use crate::web::origin::{Origin, Scheme};
@@ -130,8 +130,7 @@ fn refused(failure: Failure, record: &Record) -> Response<Content> {
     }
     if let Some(origin) = &record.listed_origin {
         // A front end on a listed origin may read why it was refused.
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        cors::let_read(headers, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     response
@@ -172,7 +171,7 @@ fn open(
 ) -> Result<Opened, Failure> {
     let live = &Arc::clone(&record.live);
     record.as_page = is_navigation(request.method(), request.headers());
-    record.listed_origin = own::listed_origin(live, request.headers());
+    record.listed_origin = cors::listed_origin(request.headers(), &live.config.origins);
     if state.had_fragment() {
         return Err(refuse::malformed("the request target is not in origin form"));
     }
@@ -283,7 +282,7 @@ fn read(
         record.request_id = id;
     }
     dispatch::check_method(request.method()).map_err(|error| match error {
-        RefusedMethod::NotTaken => wrong_method(&[Method::GET, Method::HEAD]),
+        RefusedMethod::NotTaken => Failure::wrong_method(&[Method::GET, Method::HEAD]),
         RefusedMethod::Malformed => refuse::malformed(error.to_string()),
     })?;
     check_request(headers).map_err(|error| refuse::malformed(error.0))?;
@@ -309,7 +308,7 @@ fn locate(live: &Live, head: &Head, request: &Request<Incoming>) -> Result<Desti
         Located::Route(destination) => Ok(destination),
         Located::NoPlace => Err(Failure::new(StatusCode::NOT_FOUND)),
         Located::Ambiguous(why) => Err(refuse::malformed(why)),
-        Located::MethodNotAllowed(methods) => Err(wrong_method(&methods)),
+        Located::MethodNotAllowed(methods) => Err(Failure::wrong_method(&methods)),
     }
 }
 

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -82,6 +82,22 @@ impl Failure {
         let seconds = retry_after.as_secs().saturating_add(1);
         Self::new(StatusCode::TOO_MANY_REQUESTS)
             .header(http::header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// 405 with `Allow`; GET brings HEAD along.
+    #[must_use]
+    pub fn wrong_method(allowed: &[Method]) -> Self {
+        let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        if !names.contains(&"HEAD")
+            && let Some(at) = names.iter().position(|name| *name == "GET")
+        {
+            names.insert(at + 1, "HEAD");
+        }
+        let failure = Self::new(StatusCode::METHOD_NOT_ALLOWED);
+        match HeaderValue::from_str(&names.join(", ")) {
+            Ok(value) => failure.header(ALLOW, value),
+            Err(_) => failure,
+        }
     }
 
     /// The answer: a page for a navigation, else JSON; `Cache-Control: no-store` always; the request
@@ -281,5 +297,14 @@ mod tests {
             .header(http::header::ALLOW, HeaderValue::from_static("GET"))
             .answer(true, "r1");
         assert_eq!(response.headers()["allow"], "GET");
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_which_are_right() {
+        let failure = Failure::wrong_method(&[Method::GET, Method::POST]);
+        assert_eq!(failure.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(failure.headers.get(ALLOW), Some(&HeaderValue::from_static("GET, HEAD, POST")));
+        let failure = Failure::wrong_method(&[Method::POST]);
+        assert_eq!(failure.headers.get(ALLOW), Some(&HeaderValue::from_static("POST")));
     }
 }

@@ -6,6 +6,7 @@ pub mod authority;
 mod caching;
 pub mod client;
 pub mod cookies;
+pub mod cors;
 pub mod failure;
 pub mod form;
 pub mod headers;
