@@ -316,10 +316,14 @@ fn every_module_of_the_order_is_explained_in_the_architecture() {
     assert_none(&broken, "ARCHITECTURE.md names every module");
 }
 
+fn is_source(word: &str) -> bool {
+    Path::new(word).extension().is_some_and(|end| end == "rs")
+}
+
 /// Paths that a page names: words with a slash in them that end as a source file does.
 fn named_files(page: &str) -> BTreeSet<&str> {
     let words = page.split(|c: char| c.is_whitespace() || matches!(c, '`' | '(' | ')' | ',' | ';'));
-    words.filter(|word| word.contains('/') && word.ends_with(".rs")).collect()
+    words.filter(|word| word.contains('/') && is_source(word)).collect()
 }
 
 /// The file of a path as the page writes it: below `src`, or from the root.
@@ -347,7 +351,7 @@ fn every_file_and_step_that_the_architecture_names_exists() {
     let chart = page.split("```").nth(1).unwrap();
     let mut steps = 0;
     for line in chart.lines() {
-        let mut words = line.split_whitespace().skip_while(|word| !word.ends_with(".rs"));
+        let mut words = line.split_whitespace().skip_while(|word| !is_source(word));
         let (Some(path), Some(name)) = (words.next(), words.next()) else { continue };
         steps += 1;
         if !read_named(path).is_some_and(|text| defines(&text, name)) {
