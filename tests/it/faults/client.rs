@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::scripted::{End, Scripted, Step};
-use crate::harness::{Gateway, PASSWORD, Process, Stopwatch, metric, report};
+use crate::harness::{Gateway, PASSWORD, Stopwatch, metric, report};
 use crate::raw::{Client, Raw};
 use crate::upstream::Upstream;
 
@@ -140,10 +140,6 @@ fn yaml(upstreams: &[Scripted], healthy: &Upstream) -> String {
     yaml + routes.as_str()
 }
 
-fn descriptors(process: &Process) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", process.child.id())).unwrap().count()
-}
-
 /// Waits until no client's connection is open.
 async fn wait_for_no_client(management: &Client, why: &str) {
     let watch = Stopwatch::start();
@@ -169,7 +165,7 @@ async fn whoever_leaves_takes_along_what_was_held_wherever_it_leaves() {
     let management = Client::new(process.management);
     process.client().get("/healthy").send().await.expect(200);
     wait_for_no_client(&management, "warm").await;
-    let before = descriptors(&process);
+    let before = process.descriptors();
     for _ in 0..TIMES {
         let tried = tried.iter().zip(&upstreams).enumerate();
         join_all(tried.map(|(number, ((point, leaving), upstream))| {
@@ -204,8 +200,8 @@ async fn whoever_leaves_takes_along_what_was_held_wherever_it_leaves() {
     }
     wait_for_no_client(&management, "left").await;
     let watch = Stopwatch::start();
-    while descriptors(&process) > before {
-        assert!(watch.elapsed() < BOUND, "{} descriptors, {before} before", descriptors(&process));
+    while process.descriptors() > before {
+        assert!(watch.elapsed() < BOUND, "{} descriptors, {before} before", process.descriptors());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     process.client().get("/healthy").send().await.expect(200);

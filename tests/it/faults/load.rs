@@ -77,10 +77,6 @@ async fn settle(process: &Process) -> (f64, u64) {
     }
 }
 
-fn descriptors(process: &Process) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", process.child.id())).unwrap().count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connections_opened_and_left_keep_nobody_waiting_and_end_by_themselves() {
     const CROWD: usize = 10_000;
@@ -96,7 +92,7 @@ routes: [{ path: "/**", upstream: app, allow: public }]
     for _ in 0..100 {
         process.client().get("/x").send().await.expect(200);
     }
-    let (memory, files) = (process.memory_kib(), descriptors(&process));
+    let (memory, files) = (process.memory_kib(), process.descriptors());
     let watch = Stopwatch::start();
     let mut crowd = [0; 2].map(|_| Crowd::start(process.address, CROWD / 2));
     hear(&mut crowd, "open");
@@ -118,9 +114,9 @@ routes: [{ path: "/**", upstream: app, allow: public }]
     let closed = watch.elapsed();
     // Ten seconds for the first byte or the head, after the last of them was opened.
     assert!(closed < opened + Duration::from_secs(14), "closed {closed:?}, opened {opened:?}");
-    while descriptors(&process) > files {
+    while process.descriptors() > files {
         let bound = closed + Duration::from_secs(5);
-        assert!(watch.elapsed() < bound, "{} descriptors stay", descriptors(&process));
+        assert!(watch.elapsed() < bound, "{} descriptors stay", process.descriptors());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(metric(&management, "portcullis_open_connections").await < 0.5);
