@@ -132,6 +132,3 @@ pub fn sanitise(
     let (method, headers) = (parts.method, parts.headers);
     Ok((Sanitized { method, resource, path, host, headers, body, upgrade }, credentials))
 }
-
-/// The hygiene of every upstream, made once per configuration.
-pub type SharedHygiene = Arc<Hygiene>;

@@ -64,8 +64,6 @@ pub(super) fn finish(
     let oversight = oversee(worker, ending.leave, route);
     let clock = worker.gateway.clock.clone();
     worker.tunnels.spawn(async move {
-        // Held so that the connection is not given to another request.
-        let _lease = lease;
         // Either side may be gone before the protocol has changed; then there is nothing to carry.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client_side, upstream_side) {
             tunnel::carry(client, upstream, oversight, clock).await;

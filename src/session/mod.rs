@@ -169,7 +169,7 @@ struct Inner {
     binding: std::sync::Mutex<()>,
     /// Nanoseconds of the monotonic clock: the start of the last good read of the change log.
     freshness: AtomicU64,
-    watches: watch::SharedWatches,
+    watches: watch::Watches,
     seen: seen::SeenWriter,
 }
 
@@ -196,7 +196,7 @@ impl Sessions {
             generation: AtomicU64::new(0),
             binding: std::sync::Mutex::default(),
             freshness: AtomicU64::new(0),
-            watches: Arc::default(),
+            watches: watch::Watches::default(),
             seen,
         };
         inner.bind();

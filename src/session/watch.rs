@@ -1,7 +1,7 @@
 //! Watches of open streams: they wake when what allowed a stream may have ended.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -85,6 +85,3 @@ impl Watches {
         }
     }
 }
-
-/// Shared by [`super::Sessions`].
-pub(super) type SharedWatches = Arc<Watches>;
