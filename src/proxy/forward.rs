@@ -381,8 +381,9 @@ fn repeat(
 ) -> Result<Box<Request<Upload>>, ForwardError> {
     check_upload(state)?;
     let Broken { cause, unsent } = broken;
-    if let Some(unsent) = unsent.filter(|_| lease.is_reused) {
-        // Nothing can have happened upstream.
+    // Nothing of it was sent, so nothing can have happened upstream. A fresh connection that died as soon
+    // as it was there is no old one that was closing, so for it the rule of all others holds.
+    if let Some(unsent) = unsent.filter(|_| lease.is_reused || plan.may_repeat) {
         return Ok(unsent);
     }
     let was_harmless = plan.may_repeat && is_dead(&cause) && !lease.heard.has_answer();
