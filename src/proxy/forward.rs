@@ -204,6 +204,8 @@ fn accept(
 
 /// Reads the head of a request without a body back from the bytes in which it was sent. Only a request
 /// that has to be sent again needs them; keeping them costs a copy where another map would cost more.
+/// Of bytes that are not exactly one head, what is left of a former one before it for instance, nothing
+/// is read.
 fn read_back(head: &[u8]) -> Option<Request<Upload>> {
     let head = head.strip_suffix(b"\r\n\r\n")?;
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
@@ -512,7 +514,16 @@ mod tests {
         let expected: [(&str, &[u8]); 4] =
             [("host", b"a"), ("x-a", b"1"), ("x-a", b"b: \xff"), ("x-e", b"")];
         assert_eq!(fields, expected);
-        for broken in [&head[..20], b"GET /\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"] {
+        let behind = |rest: &[u8]| [rest, head].concat();
+        for broken in [
+            &head[..20],
+            b"GET /\r\n\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            &behind(b"\n"),
+            &behind(b"\r\n"),
+            &behind(b"\r\n\r\n"),
+            &behind(b"DELETE /b HTTP/1.1\r\nx: y\r\n\r\n"),
+        ] {
             assert!(read_back(broken).is_none());
         }
     }
