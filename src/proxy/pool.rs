@@ -34,7 +34,7 @@ const HEAD_BYTES: usize = 128 * 1024;
 pub struct Lease {
     pub(super) sender: SendRequest<Upload>,
     pub(super) drive: Drive,
-    /// Whether the upstream has answered yet.
+    /// What has passed on its wire for this request.
     pub(super) heard: Arc<Heard>,
     /// It served a request before.
     pub(super) is_reused: bool,

@@ -247,7 +247,7 @@ async fn route(
     });
     let passed = pass(worker, sanitized, permit, &asked, record).await;
     if let Some(identity) = caller.identity() {
-        // Last, so that what it may write does not come before the answer.
+        // The upstream has answered or failed by now: `last_seen` is never written before that.
         gateway.sessions.touch(identity, record.now);
     }
     let answer = passed?;
