@@ -181,8 +181,9 @@ impl From<Busy> for Mistake {
 }
 
 impl Actor {
-    /// The event of something this actor did.
-    pub(super) fn event(&self, at: Timestamp, kind: &str, user: Option<Uuid>) -> Event {
+    /// The event of something this actor did, to `user` if it was to somebody.
+    #[must_use]
+    pub fn event(&self, at: Timestamp, kind: &str, user: Option<Uuid>) -> Event {
         Event {
             at,
             kind: kind.to_owned(),

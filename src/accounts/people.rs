@@ -42,6 +42,7 @@ pub struct SetUpLink {
 
 /// How long a set-up link is good for.
 const SET_UP_LIFE: Duration = Duration::from_hours(1);
+
 impl People {
     /// Puts together what managing accounts needs. `policy` is swapped on reload by its owner.
     #[must_use]

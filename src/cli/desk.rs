@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::failure::Failure;
 use super::output::Output;
-use crate::accounts::People;
+use crate::accounts::{Actor, People};
 use crate::clock::{Clock, Entropy};
 use crate::config::{self, Config, DatabaseUrl, Environment};
 use crate::identity::access::{Interner, RoleBook};
@@ -127,15 +127,8 @@ impl Desk {
 
     /// An event that the command line causes.
     pub(super) fn event(&self, kind: &str, detail: &str) -> Event {
-        Event {
-            at: self.clock.now(),
-            kind: kind.to_owned(),
-            user: None,
-            actor: "cli".to_owned(),
-            address: None,
-            agent: String::new(),
-            detail: detail.to_owned(),
-        }
+        let event = Actor::cli().event(self.clock.now(), kind, None);
+        Event { detail: detail.to_owned(), ..event }
     }
 }
 

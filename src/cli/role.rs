@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::desk::{self, Desk};
 use super::failure::Failure;
 use super::output::{Table, printable};
-use crate::config::Config;
+use crate::config::{Config, nearest};
 use crate::identity::grant::{Grant, is_role_name};
 use crate::server::examine::Examined;
 use crate::store::{RoleRow, Store};
@@ -328,17 +328,6 @@ fn unknown<'a>(name: &str, defined: impl Iterator<Item = &'a str>) -> String {
         Some(near) => format!("there is no role {name} (did you mean {near}?)"),
         None => format!("there is no role {name}"),
     }
-}
-
-/// The name nearest to a misspelt one, if any is near.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let fold = |text: &str| text.to_ascii_lowercase();
-    let limit = (name.chars().count() / 3).max(1);
-    names
-        .map(|other| (strsim::damerau_levenshtein(&fold(name), &fold(other)), other))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, other)| other)
 }
 
 fn none_or(list: &[String]) -> String {

@@ -170,8 +170,7 @@ async fn wanted(
     })
 }
 
-/// How session ids are shown: 64 hexadecimal digits.
-/// Reads an id as it is shown, or as an access token's `sid` has it: unpadded base64url.
+/// Reads an id as it is shown, 64 hexadecimal digits, or as an access token's `sid` has it: unpadded base64url.
 fn parse_id(text: &str) -> Result<[u8; 32], Failure> {
     let refused = || Failure::Usage(format!("--id {text}: not 64 hexadecimal digits"));
     if let Ok(bytes) = URL_SAFE_NO_PAD.decode(text)

@@ -34,6 +34,8 @@ use crate::web::origin::Origin;
 /// Where `/metrics` and `/health/*` are unless the file says otherwise.
 pub const MANAGEMENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
+pub(crate) use nearest::nearest;
+
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
 pub use route::{
     Allow, Cache, IdentityProfile, Route, Rule, RuleMap, Unauthenticated, Upstream, UserRef,

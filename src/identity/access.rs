@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 use uuid::Uuid;
 
 use super::grant::Grant;
-use super::user::RoleGrant;
+use super::user::{RoleGrant, User};
 use crate::clock::Timestamp;
 
 /// A set of small numbers.
@@ -265,6 +265,21 @@ pub struct Subject {
     pub is_superuser: bool,
     /// Roles and permissions; those who hold the same share it.
     pub access: Arc<Access>,
+}
+
+impl Subject {
+    /// A person with what they may.
+    #[must_use]
+    pub fn of(user: &User, access: Arc<Access>) -> Self {
+        Self {
+            id: user.id,
+            email_folded: user.email_folded.clone(),
+            is_verified: user.is_verified,
+            has_username: user.username.is_some(),
+            is_superuser: user.is_superuser,
+            access,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -137,16 +137,8 @@ impl Identity {
         now: Timestamp,
     ) -> Self {
         let (grants, access) = book.shared.access(&book.roles, grants, now);
-        let user = &remembered.user;
         Self {
-            subject: Subject {
-                id: user.id,
-                email_folded: user.email_folded.clone(),
-                is_verified: user.is_verified,
-                has_username: user.username.is_some(),
-                is_superuser: user.is_superuser,
-                access,
-            },
+            subject: Subject::of(&remembered.user, access),
             remembered,
             grants,
             generation: book.generation,

@@ -192,7 +192,7 @@ fn row(
         idle: None,
         expires_at: now.after(lifetime),
         address: opening.address,
-        agent: opening.agent.chars().take(256).collect(),
+        agent: opening.agent.clone(),
     }
 }
 

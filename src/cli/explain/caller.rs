@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::user;
 use crate::identity::access::{Access, Subject};
 use crate::identity::grant::{Grant, is_role_name};
-use crate::identity::user::{RoleGrant, User};
+use crate::identity::user::RoleGrant;
 use crate::server::examine::Examined;
 use crate::store::RoleRow;
 
@@ -75,7 +75,7 @@ impl Supposed {
         }
         let label = format!("{} ({})", user.email, roles(&access));
         let account = Some(user.email.clone());
-        Ok(Self { label, subject: Some(subject(user, access)), notes, account })
+        Ok(Self { label, subject: Some(Subject::of(&user, access.into())), notes, account })
     }
 
     fn made_up(args: &ExplainArgs, examined: &Examined, desk: &Desk) -> Result<Self, Failure> {
@@ -131,16 +131,5 @@ fn roles(access: &Access) -> String {
         [] => "no roles".to_owned(),
         [one] => format!("role {one}"),
         several => format!("roles {}", several.join(", ")),
-    }
-}
-
-fn subject(user: User, access: Access) -> Subject {
-    Subject {
-        id: user.id,
-        email_folded: user.email_folded,
-        is_verified: user.is_verified,
-        has_username: user.username.is_some(),
-        is_superuser: user.is_superuser,
-        access: access.into(),
     }
 }
