@@ -172,9 +172,6 @@ pub struct Readings {
     pub access_dropped: u64,
 }
 
-/// Reads [`Readings`] when scraped.
-pub type ReadingsSource = Box<dyn Fn() -> Readings + Send + Sync>;
-
 /// Everything counted by one gateway.
 pub struct Metrics {
     workers: usize,

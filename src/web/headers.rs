@@ -3,7 +3,7 @@
 //! What an upstream may trust is set from this table and taken out of requests by this table, so no
 //! name can be set that is not stripped. What is done with it stands in the modules re-exported here.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 
 pub use super::caching::guard_caching;
 pub use super::hygiene::{
@@ -225,8 +225,6 @@ pub static FORWARDED_FOR: HeaderName = named("x-forwarded-for");
 pub static FORWARDED_PROTO: HeaderName = named("x-forwarded-proto");
 /// The host the client asked for, for upstreams.
 pub static FORWARDED_HOST: HeaderName = named("x-forwarded-host");
-/// The request's id, both ways.
-pub static REQUEST_ID: HeaderName = named("x-request-id");
 
 /// How a row of the table of stripped names compares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -415,17 +413,10 @@ pub fn fold(name: &str) -> String {
         .collect()
 }
 
-/// A header value made of known-good text.
-///
-/// # Errors
-/// `None` for text that is no header value.
-#[must_use]
-pub fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
