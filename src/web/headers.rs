@@ -354,11 +354,11 @@ pub(super) fn is_essential(folded: &[u8]) -> bool {
     ESSENTIAL.iter().any(|name| folded.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Whether a name may stand in `identity.headers`; says why not.
+/// Checks that a name may stand in `identity.headers`.
 ///
 /// # Errors
 /// A reason: hop-by-hop, framing, `Host`, `Cookie`, `Authorization`, `X-Forwarded-*`, `X-Request-Id`.
-pub fn may_carry_identity(name: &HeaderName) -> Result<(), &'static str> {
+pub fn check_identity_name(name: &HeaderName) -> Result<(), &'static str> {
     let folded = fold(name.as_str());
     match folded.as_str() {
         "content-length" | "transfer-encoding" => return Err("it frames the message"),
@@ -377,12 +377,12 @@ pub fn may_carry_identity(name: &HeaderName) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a name may stand in an upstream's `permit_headers`; says why not.
+/// Checks that a name may stand in an upstream's `permit_headers`.
 ///
 /// # Errors
 /// A reason: hop-by-hop, framing, or a header the gateway itself sets (in any spelling), which a
 /// client could then forge. Headers named in `identity.headers` are for the caller to refuse.
-pub fn may_be_permitted(name: &HeaderName) -> Result<(), &'static str> {
+pub fn check_permitted_name(name: &HeaderName) -> Result<(), &'static str> {
     let folded = fold(name.as_str());
     if kind_of(&folded) == Some(Kind::Hop) {
         return Err("it is a hop-by-hop header");
@@ -434,9 +434,9 @@ mod tests {
         assert!(names.len() > 20);
         for name in names {
             assert!(kind_of(name.as_str()).is_some(), "{name} is set and not stripped");
-            assert!(may_be_permitted(&name).is_err(), "{name} is set and could be permitted");
+            assert!(check_permitted_name(&name).is_err(), "{name} is set and could be permitted");
             let underscored = HeaderName::try_from(name.as_str().replace('-', "_"));
-            assert!(underscored.is_ok_and(|name| may_be_permitted(&name).is_err()), "{name}");
+            assert!(underscored.is_ok_and(|name| check_permitted_name(&name).is_err()), "{name}");
         }
     }
 
@@ -516,7 +516,7 @@ mod tests {
             ("x-request-id", false),
         ] {
             let named = HeaderName::from_static(name);
-            assert_eq!(may_carry_identity(&named).is_ok(), allowed, "{name}");
+            assert_eq!(check_identity_name(&named).is_ok(), allowed, "{name}");
         }
     }
 
@@ -538,7 +538,7 @@ mod tests {
             ("content_length", false),
         ] {
             let named = HeaderName::from_static(name);
-            assert_eq!(may_be_permitted(&named).is_ok(), allowed, "{name}");
+            assert_eq!(check_permitted_name(&named).is_ok(), allowed, "{name}");
         }
     }
 }

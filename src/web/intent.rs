@@ -72,7 +72,7 @@ fn weight_of(parameter: &[u8]) -> Option<u16> {
 }
 
 /// Whether a request asks for a WebSocket (RFC 6455 section 4.1): GET, `Connection` names `upgrade`,
-/// `Upgrade` is exactly one `websocket`. The version is for the caller to look at.
+/// `Upgrade` is exactly one `websocket`. The version is not looked at: hyper upgrades HTTP/1.1 alone.
 #[must_use]
 pub fn is_websocket(method: &Method, headers: &HeaderMap) -> bool {
     let mut upgrades = headers.get_all(UPGRADE).iter();
