@@ -213,7 +213,7 @@ impl People {
         if self.store.has_superuser().await? {
             return Ok(false);
         }
-        self.store.find_token(TokenKind::SetUp, &digest, self.clock.now()).await
+        self.store.has_token(TokenKind::SetUp, &digest, self.clock.now()).await
     }
 
     /// Makes the first administrator and spends the token, in one transaction. The token is looked

@@ -211,12 +211,12 @@ impl Accounts {
         let verified = self.people.hasher().verify(password, stored.clone(), from.address).await;
         match (verified, found) {
             (Err(Busy), _) => {
-                attempt.succeeded();
+                attempt.take_back();
                 Err(SignInError::TooMany(BUSY_RETRY))
             }
             // A hash that was not there cannot have been verified, whatever the pool says.
             (Ok(true), Some(user)) if stored.is_some() => {
-                attempt.succeeded();
+                attempt.take_back();
                 Ok(user)
             }
             (Ok(_), found) => {

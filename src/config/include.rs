@@ -32,9 +32,10 @@ pub(super) fn find(base: &Path, pattern: &str) -> Result<Matches, String> {
     let cannot = |error| format!("cannot read the directory {}: {error}", directory.display());
     for entry in std::fs::read_dir(&directory).map_err(cannot)? {
         let name = entry.map_err(cannot)?.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let path = directory.join(name);
-        if !name.starts_with('.') && fits(last, name) && path.is_file() {
+        let path = directory.join(&name);
+        // A name that is not UTF-8 fits as what can be read of it: no file is passed over.
+        let name = name.to_string_lossy();
+        if !name.starts_with('.') && fits(last, &name) && path.is_file() {
             files.push(path);
         }
     }

@@ -157,6 +157,6 @@ pub struct RuleMap {
 pub enum UserRef {
     /// By id.
     Id(uuid::Uuid),
-    /// By verified e-mail, folded.
+    /// By verified e-mail, as written (policy folds it).
     Email(String),
 }

@@ -343,7 +343,7 @@ fn rules_mean_what_they_say() {
     let config = good(&text);
     let Allow::Rule(Rule::Map(map)) = &config.routes[0].allow else { panic!("a map") };
     let id = uuid::Uuid::parse_str("3b241101-e2bb-4255-8caf-4136c566a962").unwrap();
-    assert_eq!(map.users, [UserRef::Email("bob@example.com".into()), UserRef::Id(id)]);
+    assert_eq!(map.users, [UserRef::Email("Bob@EXAMPLE.com".into()), UserRef::Id(id)]);
     assert!(map.verified && !map.superuser && !map.anonymous);
     assert_eq!(map.at.path, "routes[0].allow");
     assert_eq!(config.routes[1].allow, Allow::Optional(Some(Rule::Authenticated)));
@@ -431,6 +431,19 @@ fn included_files_add_routes_upstreams_and_roles() {
     assert_eq!(found.len(), 4, "{messages}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_whose_name_is_not_utf_8_is_included_like_any_other() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.yaml");
+    let route = "routes: [{ path: /b, upstream: app, allow: authenticated }]";
+    std::fs::write(directory.path().join(name), route).unwrap();
+    let text = format!("include: [\"*.yaml\"]\n{APP}");
+    let config = load_text(&text, &directory.path().join("main.yml"), &Env::new());
+    assert_eq!(config.unwrap().routes.len(), 1);
+}
+
 #[test]
 fn a_missing_or_odd_include_is_refused() {
     assert_mistakes(&[
@@ -500,10 +513,14 @@ fn only_what_cannot_be_swapped_needs_a_restart() {
         ),
     ];
     for (added, keys) in cases {
-        assert_eq!(old.restart_keys(&good(&format!("{base}{added}"))), keys, "{added}");
+        let new = good(&format!("{base}{added}"));
+        assert_eq!(old.restart_keys(&new), keys, "{added}");
+        let kept = old.with_reloadable(new);
+        assert!(old.restart_keys(&kept).is_empty(), "what needs a restart is left alone: {added}");
     }
     let changed = good(&format!("{APP}secret: {SECRET}x\n"));
     assert_eq!(old.restart_keys(&changed), ["secret"]);
+    assert!(old.restart_keys(&old.with_reloadable(changed)).is_empty());
 }
 
 #[test]

@@ -150,7 +150,8 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Whether a grant covers a permission; both are well-formed here.
+/// Whether a grant covers a permission; both are well-formed here. `identity::grant` decides by the same
+/// rule and stands below this module, so it cannot be asked; a test there holds that both agree.
 fn covers(grant: &str, permission: &str) -> bool {
     let split = |text: &'_ str| text.rsplit_once(':').map(|(a, b)| (a.to_owned(), b.to_owned()));
     let (Some((resource, action)), Some((asked, to))) = (split(grant), split(permission)) else {

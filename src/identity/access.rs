@@ -4,7 +4,7 @@
 //! a reload still means what it meant.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -73,61 +73,35 @@ impl FromIterator<u32> for BitSet {
 /// Names of roles and of permissions (never wildcards) as numbers. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct Interner {
-    roles: Arc<RwLock<Names>>,
-    permissions: Arc<RwLock<Names>>,
+    roles: Arc<Mutex<Numbers>>,
+    permissions: Arc<Mutex<Numbers>>,
 }
 
-#[derive(Debug, Default)]
-struct Names {
-    numbers: HashMap<Arc<str>, u32>,
-    names: Vec<Arc<str>>,
-}
-
-impl Names {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
-            return number;
-        }
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        let name: Arc<str> = name.into();
-        self.names.push(Arc::clone(&name));
-        self.numbers.insert(name, number);
-        number
-    }
-}
+/// Names with their numbers, which count up from zero.
+type Numbers = HashMap<String, u32>;
 
 impl Interner {
     /// The number of a role, given on first sight.
     #[must_use]
     pub fn role(&self, name: &str) -> u32 {
-        write(&self.roles).number(name)
+        number_of(&self.roles, name)
     }
 
     /// The number of a permission, given on first sight.
     #[must_use]
     pub fn permission(&self, name: &str) -> u32 {
-        write(&self.permissions).number(name)
-    }
-
-    /// The name behind a role's number.
-    #[must_use]
-    pub fn role_name(&self, number: u32) -> Option<Arc<str>> {
-        read(&self.roles).names.get(number as usize).cloned()
-    }
-
-    /// The name behind a permission's number.
-    #[must_use]
-    pub fn permission_name(&self, number: u32) -> Option<Arc<str>> {
-        read(&self.permissions).names.get(number as usize).cloned()
+        number_of(&self.permissions, name)
     }
 }
 
-fn read(names: &RwLock<Names>) -> std::sync::RwLockReadGuard<'_, Names> {
-    names.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn write(names: &RwLock<Names>) -> std::sync::RwLockWriteGuard<'_, Names> {
-    names.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn number_of(numbers: &Mutex<Numbers>, name: &str) -> u32 {
+    let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&number) = numbers.get(name) {
+        return number;
+    }
+    let number = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    numbers.insert(name.to_owned(), number);
+    number
 }
 
 /// Every defined role and what it grants: the file's roles, and the database's where the file
@@ -308,12 +282,8 @@ mod tests {
     }
 
     fn names(access: &Access, book: &RoleBook) -> Vec<String> {
-        access
-            .permissions
-            .iter()
-            .filter_map(|number| book.interner().permission_name(number))
-            .map(|name| name.to_string())
-            .collect()
+        let held = book.known.iter().filter(|(_, number)| access.permissions.contains(*number));
+        held.map(|(permission, _)| permission.to_string()).collect()
     }
 
     #[test]
@@ -371,9 +341,6 @@ mod tests {
         assert_ne!(again.role("editor"), role);
         assert_eq!(again.permission("a:read"), permission);
         assert_ne!(interner.permission("a:write"), permission);
-        assert_eq!(interner.role_name(role).as_deref(), Some("admin"));
-        assert_eq!(interner.permission_name(permission).as_deref(), Some("a:read"));
-        assert_eq!(interner.role_name(99), None);
     }
 
     proptest! {

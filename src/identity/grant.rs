@@ -169,7 +169,21 @@ mod tests {
         ];
         for (held, asked, expected) in cases {
             assert_eq!(grant(held).covers(&grant(asked)), expected, "{held} covers {asked}");
+            assert_eq!(is_role_of_use(held, asked), expected, "the configuration: {held} {asked}");
         }
+    }
+
+    /// Whether `check` takes a role with this grant for one that a rule for the permission uses.
+    fn is_role_of_use(held: &str, asked: &str) -> bool {
+        let yaml = format!(
+            "upstreams: {{ app: \"http://127.0.0.1:1\" }}\nroles: {{ r: {{ permissions: [\"{held}\"] }} }}\n\
+             routes: [{{ path: /, upstream: app, allow: {{ permissions: [\"{asked}\"] }} }}]"
+        );
+        let path = std::path::Path::new("portcullis.yaml");
+        let environment = std::collections::BTreeMap::<String, String>::new();
+        let config = crate::config::load_text(&yaml, path, &environment)
+            .unwrap_or_else(|found| panic!("{held} {asked}: {found:?}"));
+        crate::config::warnings(&config).iter().all(|warning| warning.at.path != "roles.r")
     }
 
     #[test]

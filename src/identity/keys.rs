@@ -1,6 +1,6 @@
 //! Keys derived from the master secret: one per purpose (HKDF-SHA256, RFC 5869; empty salt, info
-//! `portcullis/v1/<purpose>`), and the three primitives that are used with them or beside them: the
-//! cookie's tag, a message authentication code and SHA-256.
+//! `portcullis/v1/<purpose>`), and what is computed with them or beside them: the cookie's tag, a message
+//! authentication code, SHA-256, and comparing and showing bytes.
 //!
 //! What is authenticated, and where it travels, is decided by the callers.
 
@@ -18,13 +18,11 @@ pub enum Purpose {
     AccessToken,
     /// Tokens bound into forms.
     Form,
-    /// The state of a sign-in under way.
-    Flow,
 }
 
 impl Purpose {
     /// Every purpose, in the order of their numbers.
-    const ALL: [Self; 4] = [Self::CookieTag, Self::AccessToken, Self::Form, Self::Flow];
+    const ALL: [Self; 3] = [Self::CookieTag, Self::AccessToken, Self::Form];
 
     /// HKDF's `info`. Part of what stored cookies and tokens rest on: never changed, only added to.
     const fn info(self) -> &'static str {
@@ -32,7 +30,6 @@ impl Purpose {
             Self::CookieTag => "portcullis/v1/cookie-tag",
             Self::AccessToken => "portcullis/v1/access-token",
             Self::Form => "portcullis/v1/form",
-            Self::Flow => "portcullis/v1/flow",
         }
     }
 }
@@ -55,11 +52,14 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// The keys of one secret, in the order of [`Purpose::ALL`].
+type Keys = [Key; Purpose::ALL.len()];
+
 /// The keys of the current secret and of previous ones.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
-    current: [Key; 4],
-    previous: Vec<[Key; 4]>,
+    current: Keys,
+    previous: Vec<Keys>,
 }
 
 impl KeyRing {
@@ -83,7 +83,7 @@ impl KeyRing {
     }
 }
 
-fn derive_all(secret: &SecretString) -> [Key; 4] {
+fn derive_all(secret: &SecretString) -> Keys {
     Purpose::ALL.map(|purpose| derive(secret.expose_secret().as_bytes(), purpose.info()))
 }
 
@@ -172,7 +172,6 @@ mod tests {
             (Purpose::CookieTag, "portcullis/v1/cookie-tag"),
             (Purpose::AccessToken, "portcullis/v1/access-token"),
             (Purpose::Form, "portcullis/v1/form"),
-            (Purpose::Flow, "portcullis/v1/flow"),
         ] {
             let extract = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
             let pseudorandom = hmac::sign(&extract, secret.as_bytes());

@@ -17,7 +17,8 @@ use window::Window;
 ///
 /// 20 failures per address (IPv6 by /64) in 10 minutes, 10 per account and address in 10 minutes,
 /// 100 per account in an hour. `account` is one text for every name of an account, or the folded name
-/// as typed where there is none: unknown accounts are counted like known ones. Attempts whose address is unknown count as those of one address.
+/// as typed where there is none: unknown accounts are counted like known ones. Attempts whose address is
+/// unknown count as those of one address.
 pub struct SignInLimits {
     clock: Clock,
     /// Makes keys of accounts and addresses: 64 bits under a random key, so neither does the length
@@ -71,7 +72,7 @@ impl SignInLimits {
     }
 
     /// Begins an attempt, counting it as failed at once, so that attempts in parallel cannot pass the
-    /// limit together; [`Attempt::succeeded`] takes it back. `is_familiar`: it comes from the account's
+    /// limit together; [`Attempt::take_back`] says that it was none. `is_familiar`: it comes from the account's
     /// last successful address or that of one of its live sessions, which exempts it from the
     /// address's and the account's limit, never from that of account and address together. Its
     /// failures count in all three nevertheless.
@@ -140,9 +141,9 @@ pub struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Takes the attempt back: it was no failure. An attempt that was never looked at, because the
-    /// hashing queue was full or the store away, is taken back as well.
-    pub fn succeeded(self) {
+    /// Uncounts the attempt: it succeeded, or nobody looked at it, because the hashing queue was full or
+    /// the store away.
+    pub fn take_back(self) {
         let mut windows = self.limits.lock();
         if self.counted.address {
             windows.address.forget(self.keys.address, self.at);
@@ -211,13 +212,13 @@ mod tests {
         let mut open: Vec<_> =
             (0..10).map(|_| limits.begin(numbered(1), "ann", false).unwrap()).collect();
         assert!(limits.begin(numbered(1), "ann", false).is_err(), "ten are under way");
-        open.pop().unwrap().succeeded();
+        open.pop().unwrap().take_back();
         assert!(limits.begin(numbered(1), "ann", false).is_ok());
         drop(open);
         assert!(limits.begin(numbered(1), "ann", false).is_err(), "dropped is failed");
         let (limits, _) = self::limits();
         for _ in 0..500 {
-            limits.begin(numbered(1), "ann", false).unwrap().succeeded();
+            limits.begin(numbered(1), "ann", false).unwrap().take_back();
         }
         let windows = limits.lock();
         for window in [&windows.address, &windows.pair, &windows.account] {
@@ -293,7 +294,7 @@ mod tests {
         let own = failures(|i| limits.begin(numbered(1), &format!("u{i}"), false).is_ok());
         assert_eq!(own, 20);
         for _ in 0..5 {
-            limits.begin(numbered(1), "mallory", true).unwrap().succeeded();
+            limits.begin(numbered(1), "mallory", true).unwrap().take_back();
         }
         assert!(limits.begin(numbered(1), "ann", false).is_err());
     }

@@ -6,6 +6,7 @@ use super::sql::{Connection, Row, Value, values};
 use super::{Event, Store, StoreError};
 use crate::clock::Timestamp;
 
+// Characters that are kept of each text; what is longer is cut.
 const KIND: usize = 64;
 const ACTOR: usize = 256;
 pub(super) const AGENT: usize = 256;

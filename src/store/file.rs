@@ -12,10 +12,7 @@ use std::path::Path;
 /// # Errors
 /// Those of the file system.
 pub fn create_private(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
+    let directory = directory_of(path);
     create_directories(directory)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => give_to_owner_of(directory, &file),
@@ -24,14 +21,16 @@ pub fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The directory something stands in; `.` for a bare name.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn create_directories(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    let above = match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
+    let above = directory_of(directory);
     create_directories(above)?;
     match DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => give_to_owner_of(above, &File::open(directory)?),

@@ -192,7 +192,7 @@ pub enum TokenKind {
     SetUp,
 }
 
-/// An event (`accounts-http` section 8.8): what happened to an account, by whom.
+/// An event: what happened to an account, by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// When.

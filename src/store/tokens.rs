@@ -35,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn find_token(
+    pub async fn has_token(
         &self,
         kind: TokenKind,
         digest: &[u8; 32],

@@ -164,9 +164,9 @@ fn write_text(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
 }
 
 fn write_json(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-    write!(out, "{{\"time\":\"{}\",\"request_id\":", line.at)?;
-    for (index, (name, text)) in [
-        ("", line.request_id),
+    write!(out, "{{\"time\":\"{}\"", line.at)?;
+    for (name, text) in [
+        ("request_id", line.request_id),
         ("client", line.client),
         ("method", line.method),
         ("host", line.host),
@@ -175,13 +175,8 @@ fn write_json(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
         ("rule", line.rule),
         ("decision", line.decision),
         ("subject", line.subject),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        if index > 0 {
-            write!(out, ",\"{name}\":")?;
-        }
+    ] {
+        write!(out, ",\"{name}\":")?;
         serde_json::to_writer(&mut *out, text)?;
     }
     write!(out, ",\"status\":{},\"duration_ms\":{:.3}", line.status, millis(line.duration))?;

@@ -45,8 +45,10 @@ pub enum UpstreamFailure {
     Protocol,
 }
 
+// Labels, in the order of the enums' variants.
 const REFUSED: [&str; 6] = ["challenge", "deny", "cross_site", "invalid", "unavailable", "limited"];
 const FAILURES: [&str; 3] = ["connect", "timeout", "protocol"];
+/// Labels of the hundreds of a status.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds of the upstream latency histogram, in microseconds.
 const BOUNDS: [u64; 10] =
@@ -121,6 +123,7 @@ pub enum SignInOutcome {
     Error,
 }
 
+/// Labels, in the order of the variants.
 const OUTCOMES: [&str; 4] = ["succeeded", "failed", "limited", "error"];
 
 /// Counters of the control plane, shared.
@@ -171,9 +174,6 @@ pub struct Readings {
     /// Access lines dropped.
     pub access_dropped: u64,
 }
-
-/// Reads [`Readings`] when scraped.
-pub type ReadingsSource = Box<dyn Fn() -> Readings + Send + Sync>;
 
 /// Everything counted by one gateway.
 pub struct Metrics {

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderName, HeaderValue, P
 static SHARED_CONTROLS: [HeaderName; 2] =
     [HeaderName::from_static("cdn-cache-control"), HeaderName::from_static("surrogate-control")];
 
-/// Applies the caching rules of product section 5 to an answer of a guarded route.
+/// Applies the caching rules for answers of guarded routes.
 ///
 /// Without `Cache-Control` it becomes `private, no-cache`. Unless `shared_allowed`, `public` and
 /// `s-maxage` go and `private` is added to what a shared cache could keep otherwise. `no_store`

@@ -3,7 +3,7 @@
 //! What an upstream may trust is set from this table and taken out of requests by this table, so no
 //! name can be set that is not stripped. What is done with it stands in the modules re-exported here.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 
 pub use super::caching::guard_caching;
 pub use super::hygiene::{
@@ -225,8 +225,6 @@ pub static FORWARDED_FOR: HeaderName = named("x-forwarded-for");
 pub static FORWARDED_PROTO: HeaderName = named("x-forwarded-proto");
 /// The host the client asked for, for upstreams.
 pub static FORWARDED_HOST: HeaderName = named("x-forwarded-host");
-/// The request's id, both ways.
-pub static REQUEST_ID: HeaderName = named("x-request-id");
 
 /// How a row of the table of stripped names compares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -356,11 +354,11 @@ pub(super) fn is_essential(folded: &[u8]) -> bool {
     ESSENTIAL.iter().any(|name| folded.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Whether a name may stand in `identity.headers`; says why not.
+/// Checks that a name may stand in `identity.headers`.
 ///
 /// # Errors
 /// A reason: hop-by-hop, framing, `Host`, `Cookie`, `Authorization`, `X-Forwarded-*`, `X-Request-Id`.
-pub fn may_carry_identity(name: &HeaderName) -> Result<(), &'static str> {
+pub fn check_identity_name(name: &HeaderName) -> Result<(), &'static str> {
     let folded = fold(name.as_str());
     match folded.as_str() {
         "content-length" | "transfer-encoding" => return Err("it frames the message"),
@@ -379,12 +377,12 @@ pub fn may_carry_identity(name: &HeaderName) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a name may stand in an upstream's `permit_headers`; says why not.
+/// Checks that a name may stand in an upstream's `permit_headers`.
 ///
 /// # Errors
 /// A reason: hop-by-hop, framing, or a header the gateway itself sets (in any spelling), which a
 /// client could then forge. Headers named in `identity.headers` are for the caller to refuse.
-pub fn may_be_permitted(name: &HeaderName) -> Result<(), &'static str> {
+pub fn check_permitted_name(name: &HeaderName) -> Result<(), &'static str> {
     let folded = fold(name.as_str());
     if kind_of(&folded) == Some(Kind::Hop) {
         return Err("it is a hop-by-hop header");
@@ -415,17 +413,10 @@ pub fn fold(name: &str) -> String {
         .collect()
 }
 
-/// A header value made of known-good text.
-///
-/// # Errors
-/// `None` for text that is no header value.
-#[must_use]
-pub fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -443,9 +434,9 @@ mod tests {
         assert!(names.len() > 20);
         for name in names {
             assert!(kind_of(name.as_str()).is_some(), "{name} is set and not stripped");
-            assert!(may_be_permitted(&name).is_err(), "{name} is set and could be permitted");
+            assert!(check_permitted_name(&name).is_err(), "{name} is set and could be permitted");
             let underscored = HeaderName::try_from(name.as_str().replace('-', "_"));
-            assert!(underscored.is_ok_and(|name| may_be_permitted(&name).is_err()), "{name}");
+            assert!(underscored.is_ok_and(|name| check_permitted_name(&name).is_err()), "{name}");
         }
     }
 
@@ -525,7 +516,7 @@ mod tests {
             ("x-request-id", false),
         ] {
             let named = HeaderName::from_static(name);
-            assert_eq!(may_carry_identity(&named).is_ok(), allowed, "{name}");
+            assert_eq!(check_identity_name(&named).is_ok(), allowed, "{name}");
         }
     }
 
@@ -547,7 +538,7 @@ mod tests {
             ("content_length", false),
         ] {
             let named = HeaderName::from_static(name);
-            assert_eq!(may_be_permitted(&named).is_ok(), allowed, "{name}");
+            assert_eq!(check_permitted_name(&named).is_ok(), allowed, "{name}");
         }
     }
 }

@@ -23,11 +23,9 @@ pub struct Hygiene {
 #[error("{0}")]
 pub struct Unforwardable(pub &'static str);
 
-/// Takes out of a request's headers everything product section 4 lists: hop-by-hop headers and what
-/// `Connection` names, `Transfer-Encoding`, `Content-Length` is left (hyper frames by the body), `TE`,
-/// `Trailer`, `Upgrade`, `HTTP2-Settings`, identity families, forwarding headers, method overrides,
-/// names with `_` or `.`. One pass, by first byte and then name. Own cookies and our bearer are not
-/// its business.
+/// Takes out of a request's headers what no application may get: every name and family of the table,
+/// what `Connection` names, the headers of `hygiene.identity`, and names with `_` or `.`.
+/// `Content-Length` stays; own cookies and our bearer are not its business.
 ///
 /// # Errors
 /// [`Unforwardable`]: `Transfer-Encoding` other than exactly one `chunked`, a `Content-Length` that is

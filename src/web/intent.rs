@@ -71,8 +71,8 @@ fn weight_of(parameter: &[u8]) -> Option<u16> {
     Some((u16::from(whole - b'0') * 1000 + thousandths).min(1000))
 }
 
-/// Whether a request asks for a WebSocket: GET, HTTP/1.1, `Connection` names `upgrade`, `Upgrade` is
-/// exactly one `websocket`.
+/// Whether a request asks for a WebSocket (RFC 6455 section 4.1): GET, `Connection` names `upgrade`,
+/// `Upgrade` is exactly one `websocket`. The version is not looked at: hyper upgrades HTTP/1.1 alone.
 #[must_use]
 pub fn is_websocket(method: &Method, headers: &HeaderMap) -> bool {
     let mut upgrades = headers.get_all(UPGRADE).iter();
@@ -120,10 +120,10 @@ pub fn authorization(headers: &HeaderMap) -> Authorization {
     match bearer(field) {
         Some(token) if has_our_shape(token) => {
             // Ours are plain text, which is checked many bytes at a time; only a forged one is not.
-            Authorization::Ours(std::str::from_utf8(token).map_or_else(
-                |_| String::from_utf8_lossy(token).into_owned(),
-                str::to_owned,
-            ))
+            Authorization::Ours(
+                std::str::from_utf8(token)
+                    .map_or_else(|_| String::from_utf8_lossy(token).into_owned(), str::to_owned),
+            )
         }
         Some(_) | None => Authorization::NotOurs,
     }
@@ -132,8 +132,7 @@ pub fn authorization(headers: &HeaderMap) -> Authorization {
 /// The token behind the scheme `Bearer` (RFC 6750 section 2.1; schemes ignore case).
 fn bearer(field: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = field.trim_ascii().split_at_checked(6)?;
-    let is_bearer =
-        scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ") | rest.starts_with(b"\t");
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [b' ' | b'\t', ..]);
     is_bearer.then(|| rest.trim_ascii())
 }
 

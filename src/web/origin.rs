@@ -117,7 +117,7 @@ pub enum Site {
     Unsaid,
 }
 
-/// Judges an unsafe request (product rule "Cross-site requests").
+/// Judges an unsafe request: `Sec-Fetch-Site` first, then `Origin`, and `Referer` where neither was sent.
 #[must_use]
 pub fn site_of(headers: &HeaderMap, own: &Origin, listed: &[Origin]) -> Site {
     let fetch_site = Once::of(headers, &SEC_FETCH_SITE);
@@ -150,8 +150,7 @@ pub fn site_of_websocket(headers: &HeaderMap, own: &Origin, listed: &[Origin]) -
 }
 
 /// Whether a request that must come from an own or listed page does not: a WebSocket handshake has to
-/// name one, anything unsafe must not name another, and reading is free (product rule "Cross-site
-/// requests").
+/// name one, anything unsafe must not name another, and reading is free.
 #[must_use]
 pub fn is_cross_site(
     method: &Method,

@@ -29,29 +29,36 @@ const SHELL: [(&str, &str); 3] = [
     ("error", include_str!("templates/error.html")),
 ];
 
-/// A template that does not parse, or a source that would break the policy.
+/// The Content-Security-Policy of a page: nothing but its own style, by the style's hash.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; img-src 'self'; form-action 'self'; \
+         frame-ancestors 'none'; base-uri 'none'"
+    );
+    HeaderValue::try_from(policy).unwrap_or(BARE_POLICY)
+});
+
+/// The policy of what holds neither style nor form.
+const BARE_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// A template that does not parse: its name and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
-pub enum PageError {
-    /// The template's name and what is wrong with it.
-    #[error("the template {0:?} does not parse")]
-    Template(String, #[source] minijinja::Error),
-    /// No source expression of a Content-Security-Policy.
-    #[error("{0:?} is no place a form may lead to")]
-    FormTarget(String),
-}
+#[error("the template {0:?} does not parse")]
+pub struct PageError(String, #[source] minijinja::Error);
 
 /// A set of templates over the shell.
 #[derive(Debug)]
 pub struct Pages {
     templates: Environment<'static>,
-    policy: HeaderValue,
 }
 
 impl Pages {
     /// The shell (`layout`, `fields`, `error`) with further templates: (name, source) pairs.
     ///
     /// # Errors
-    /// [`PageError::Template`].
+    /// [`PageError`].
     pub fn new(templates: &[(&'static str, &'static str)]) -> Result<Self, PageError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -60,20 +67,9 @@ impl Pages {
         for (name, source) in SHELL.iter().chain(templates) {
             environment
                 .add_template(name, source)
-                .map_err(|error| PageError::Template((*name).to_owned(), error))?;
+                .map_err(|error| PageError((*name).to_owned(), error))?;
         }
-        let policy = policy_with(&[])?;
-        Ok(Self { templates: environment, policy })
-    }
-
-    /// With further places that the answer to a form may redirect to, as source expressions
-    /// (`https://*.example.com`). Some browsers hold `form-action` against every redirect that follows.
-    ///
-    /// # Errors
-    /// [`PageError::FormTarget`]: one holds a byte that could end the directive.
-    pub fn with_form_targets(mut self, sources: &[String]) -> Result<Self, PageError> {
-        self.policy = policy_with(sources)?;
-        Ok(self)
+        Ok(Self { templates: environment })
     }
 
     /// Renders a template into a whole page with its security headers and `Cache-Control: no-store`.
@@ -94,7 +90,7 @@ impl Pages {
             .get_template(template)
             .and_then(|template| template.render(Value::from(Serde(context))));
         match rendered {
-            Ok(page) => answer(status, page, self.policy.clone()),
+            Ok(page) => answer(status, page, POLICY.clone()),
             Err(error) => {
                 // The error alone: its debug form quotes the context.
                 tracing::error!(template, error = %error, "a page could not be rendered");
@@ -144,28 +140,7 @@ fn answer(status: StatusCode, page: String, policy: HeaderValue) -> Response<Ful
 fn bare() -> Response<Full<Bytes>> {
     let page = "<!doctype html><html lang=\"en\"><title>Internal Server Error</title>\
                 <main><h1>Internal Server Error</h1></main></html>";
-    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    answer(StatusCode::INTERNAL_SERVER_ERROR, page.to_owned(), policy)
-}
-
-fn policy_with(form_targets: &[String]) -> Result<HeaderValue, PageError> {
-    static STYLE_HASH: LazyLock<String> =
-        LazyLock::new(|| STANDARD.encode(digest(&SHA256, STYLE.as_bytes())));
-    let mut targets = String::from("'self'");
-    for source in form_targets {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/*[]".contains(&byte);
-        if source.is_empty() || !source.bytes().all(is_plain) {
-            return Err(PageError::FormTarget(source.clone()));
-        }
-        targets.push(' ');
-        targets.push_str(source);
-    }
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; img-src 'self'; form-action {targets}; \
-         frame-ancestors 'none'; base-uri 'none'",
-        *STYLE_HASH
-    );
-    HeaderValue::try_from(policy).map_err(|_| PageError::FormTarget(targets))
+    answer(StatusCode::INTERNAL_SERVER_ERROR, page.to_owned(), BARE_POLICY)
 }
 
 #[cfg(test)]
@@ -242,25 +217,6 @@ mod tests {
         let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
         let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
         assert!(policy.contains(&format!("style-src 'sha256-{hash}'")), "{policy}");
-    }
-
-    #[test]
-    fn forms_lead_only_where_they_are_told_to() {
-        let pages = Pages::new(&[]).unwrap();
-        let pages = pages.with_form_targets(&["https://*.example.com:8443".to_owned()]).unwrap();
-        assert!(
-            pages
-                .policy
-                .to_str()
-                .unwrap()
-                .contains("form-action 'self' https://*.example.com:8443;")
-        );
-        for source in ["", "a b", "a;script-src *", "a,b", "'unsafe-inline'"] {
-            assert!(
-                Pages::new(&[]).unwrap().with_form_targets(&[source.to_owned()]).is_err(),
-                "{source}"
-            );
-        }
     }
 
     #[test]

@@ -25,9 +25,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Sends the form of a page, as it was shown, with what somebody fills in.

@@ -17,9 +17,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 fn signed(call: Call, headers: &[(&str, &str)]) -> Call {

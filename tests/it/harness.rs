@@ -28,7 +28,8 @@ use portcullis::identity::user::{RoleGrant, User};
 use portcullis::server::{self, Running};
 use tempfile::TempDir;
 
-use crate::raw::{Client, PATIENCE, Response};
+use crate::raw::{Client, PATIENCE};
+use crate::upstream::Upstream;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "seven lanterns on the quay";
@@ -75,6 +76,12 @@ pub fn report(figure: &str) {
 /// An e-mail address: `ann` stands for `ann@example.com`.
 pub fn email(who: &str) -> String {
     if who.contains('@') { who.to_owned() } else { format!("{who}@example.com") }
+}
+
+async fn sign_in(client: Client, who: &str) -> Client {
+    let fields = [("username", &*email(who)), ("password", PASSWORD)];
+    client.post("/auth/cookie/login").form(&fields).send().await.expect(204);
+    client
 }
 
 /// A configuration about to be started.
@@ -146,12 +153,8 @@ impl Builder {
     /// Starts it in this process.
     pub async fn start(mut self) -> Gateway {
         let file = self.write();
-        let config = load(&file, &self.environment);
-        let options = server::Options { clock: self.clock.clone(), entropy: Entropy::system() };
-        let running = server::start(config, options).await.expect("the gateway does not start");
-        let address = running.addresses[0];
         let Self { environment, directory, clock, .. } = self;
-        Gateway { running, address, clock, file, environment, directory }
+        Gateway::start(file, environment, directory, clock).await
     }
 
     /// Starts the real binary.
@@ -216,6 +219,26 @@ impl Gateway {
         Builder::new(yaml)
     }
 
+    /// Starts one in front of an upstream, `${APP}` in the YAML, that answers with an echo.
+    pub async fn before_echo(yaml: &str) -> (Upstream, Self) {
+        let upstream = Upstream::start();
+        let gateway = Self::builder(yaml).with("APP", &upstream.url()).start().await;
+        (upstream, gateway)
+    }
+
+    async fn start(
+        file: PathBuf,
+        environment: BTreeMap<String, String>,
+        directory: TempDir,
+        clock: Clock,
+    ) -> Self {
+        let config = load(&file, &environment);
+        let options = server::Options { clock: clock.clone(), entropy: Entropy::system() };
+        let running = server::start(config, options).await.expect("the gateway does not start");
+        let address = running.addresses[0];
+        Self { running, address, clock, file, environment, directory }
+    }
+
     /// Moves both kinds of time forward.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -259,10 +282,7 @@ impl Gateway {
 
     /// Signs somebody who exists in with a cookie.
     pub async fn sign_in(&self, who: &str) -> Client {
-        let client = self.client();
-        let fields = [("username", &*email(who)), ("password", PASSWORD)];
-        client.post("/auth/cookie/login").form(&fields).send().await.expect(204);
-        client
+        sign_in(self.client(), who).await
     }
 
     /// Signs somebody who exists in with a bearer token.
@@ -316,11 +336,7 @@ impl Gateway {
         for (name, value) in changes {
             environment.insert((*name).to_owned(), (*value).to_owned());
         }
-        let config = load(&file, &environment);
-        let options = server::Options { clock: clock.clone(), entropy: Entropy::system() };
-        let running = server::start(config, options).await.expect("the gateway does not start");
-        let address = running.addresses[0];
-        Self { running, address, clock, file, environment, directory }
+        Self::start(file, environment, directory, clock).await
     }
 }
 
@@ -498,11 +514,7 @@ impl Process {
 
     /// Signs somebody who exists in with a cookie.
     pub async fn sign_in(&self, who: &str) -> Client {
-        let client = self.client();
-        let fields = [("username", &*email(who)), ("password", PASSWORD)];
-        let answer: Response = client.post("/auth/cookie/login").form(&fields).send().await;
-        answer.expect(204);
-        client
+        sign_in(self.client(), who).await
     }
 }
 

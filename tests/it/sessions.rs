@@ -20,9 +20,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 async fn sign_in(client: &Client, path: &str, who: &str, password: &str) -> Response {

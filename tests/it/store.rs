@@ -470,7 +470,7 @@ async fn the_first_administrator_takes_a_live_link_once(bed: Bed) {
     assert!(made.is_superuser && made.is_verified);
     assert_eq!(store.list_grants(made.id).await.unwrap(), [forever("admin")]);
     assert_conflict(take("b", &other).await, Conflict::SetUpDone);
-    assert!(!store.find_token(TokenKind::SetUp, &other, bed.clock.now()).await.unwrap());
+    assert!(!store.has_token(TokenKind::SetUp, &other, bed.clock.now()).await.unwrap());
     assert_eq!(store.list_users(None, 10).await.unwrap().len(), 1);
 }
 
@@ -509,7 +509,7 @@ async fn a_link_that_is_not_spent_stays_when_the_account_is_refused(bed: Bed) {
     let (user, event) = (administrator("taken"), event("set-up"));
     let refused = bed.store.insert_first_administrator(id(), &user, &token, &event).await;
     assert_conflict(refused, Conflict::Email);
-    assert!(bed.store.find_token(TokenKind::SetUp, &token, now).await.unwrap());
+    assert!(bed.store.has_token(TokenKind::SetUp, &token, now).await.unwrap());
 }
 
 async fn a_sign_in_counts_and_ends_the_session_it_replaces(bed: Bed) {
@@ -817,7 +817,7 @@ async fn a_token_is_live_until_its_end(bed: Bed) {
     let end = now.after(Duration::from_hours(1));
     bed.store.insert_token(TokenKind::SetUp, None, &token, end).await.unwrap();
     let find = async |token: &[u8; 32], now: Timestamp| {
-        bed.store.find_token(TokenKind::SetUp, token, now).await.unwrap()
+        bed.store.has_token(TokenKind::SetUp, token, now).await.unwrap()
     };
     assert!(find(&token, now).await);
     assert!(!find(&token, end).await);
@@ -965,7 +965,7 @@ async fn what_is_past_its_end_is_removed(bed: Bed) {
     assert_eq!(left(900).await, [1, 2, 3]);
     assert_eq!(left(1000).await, [2, 3]);
     assert_eq!(count(&bed.database, "SELECT COUNT(*) FROM tokens").await, 1);
-    assert!(bed.store.find_token(TokenKind::SetUp, &live, start).await.unwrap());
+    assert!(bed.store.has_token(TokenKind::SetUp, &live, start).await.unwrap());
     let old = Event { at: at(0), ..event("old") };
     let older = Event { at: Timestamp::from_seconds(5), ..event("older") };
     bed.store.insert_event(&old).await.unwrap();

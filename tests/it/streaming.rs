@@ -20,9 +20,7 @@ routes:
 const GIBIBYTE: u64 = 1024 * 1024 * 1024;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use super::Cursor;
 use crate::config::KeyPath;
 use crate::config::route::IdentityProfile;
 use crate::config::yaml::Identity;
-use crate::web::headers::{Preset, Separator, fold, may_carry_identity};
+use crate::web::headers::{Preset, Separator, check_identity_name, fold};
 
 /// The distinct profiles; the top-level one is the first.
 pub(super) struct Profiles(Vec<Arc<IdentityProfile>>);
@@ -57,7 +57,7 @@ fn read(written: Option<&Identity>, at: &Cursor<'_>) -> IdentityProfile {
             at.report("not a header name");
             continue;
         };
-        if let Err(reason) = may_carry_identity(&name) {
+        if let Err(reason) = check_identity_name(&name) {
             at.report(format!("cannot carry an identity: {reason}"));
         } else if let Some(other) = folded.insert(fold(text), text) {
             at.report(format!(

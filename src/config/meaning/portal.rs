@@ -120,9 +120,7 @@ fn read_cookie(
     let domain = written.domain.as_ref().and_then(|domain| {
         let at = at.key("domain");
         let text = domain.text.strip_prefix('.').unwrap_or(&domain.text);
-        let is_domain = |host: &Host| {
-            host.as_str().contains('.') && host.as_str().parse::<std::net::IpAddr>().is_err()
-        };
+        let is_domain = |host: &Host| host.as_str().contains('.') && host.address().is_none();
         let host = Host::parse(text).ok().filter(is_domain);
         if host.is_none() {
             at.report(format!("{} is not a domain", at.shown(&domain.text)));

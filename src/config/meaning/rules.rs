@@ -4,7 +4,6 @@ use super::{Cursor, general};
 use crate::config::route::{Allow, Rule, RuleMap, UserRef};
 use crate::config::yaml::spelling::{AllowWord, Text};
 use crate::config::yaml::{Allow as AllowFile, Rule as RuleFile, RuleMap as RuleMapFile};
-use crate::web::authority::Host;
 
 pub(super) fn read(written: &AllowFile, at: &Cursor<'_>) -> Allow {
     let reader = Reader { inside_not: false };
@@ -102,11 +101,7 @@ impl Reader {
                 );
                 return None;
             }
-            let folded = fold_email(&user.text);
-            if folded.is_none() {
-                at.report(format!("{} is no id and no e-mail address", at.shown(&user.text)));
-            }
-            folded.map(UserRef::Email)
+            Some(UserRef::Email(user.text.clone()))
         };
         written.map(|users| users.iter().enumerate().filter_map(read).collect()).unwrap_or_default()
     }
@@ -114,13 +109,4 @@ impl Reader {
 
 fn texts<K>(written: Option<&Vec<Text<K>>>) -> Vec<String> {
     written.map(|texts| texts.iter().map(|text| text.text.clone()).collect()).unwrap_or_default()
-}
-
-/// Folds an address as accounts are compared: NFC, lower case, the domain as A-label.
-fn fold_email(text: &str) -> Option<String> {
-    use unicode_normalization::UnicodeNormalization as _;
-    let (local, domain) = text.split_once('@')?;
-    let domain = Host::parse(domain).ok()?;
-    let local: String = local.nfc().collect::<String>().to_lowercase();
-    Some(format!("{local}@{}", domain.as_str()))
 }

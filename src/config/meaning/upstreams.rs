@@ -11,7 +11,7 @@ use crate::config::route::{IdentityProfile, Upstream};
 use crate::config::settings::Role;
 use crate::config::yaml::spelling::HostWord;
 use crate::config::yaml::{Upstream as UpstreamFile, UpstreamMap};
-use crate::web::headers::{fold, may_be_permitted};
+use crate::web::headers::{check_permitted_name, fold};
 use crate::web::origin::{Origin, Scheme};
 
 /// The role that is there without being declared.
@@ -105,7 +105,7 @@ pub(super) fn check_permitted(
             let at = at.key(name).key("permit_headers");
             for (index, header) in map.permit_headers.iter().enumerate() {
                 let Ok(header) = HeaderName::from_bytes(header.text.as_bytes()) else { continue };
-                if let Err(reason) = may_be_permitted(&header) {
+                if let Err(reason) = check_permitted_name(&header) {
                     at.item(index).report(format!("cannot be let through: {reason}"));
                 } else if identity.contains(&fold(header.as_str())) {
                     at.item(index).report(

@@ -1,8 +1,8 @@
 //! What the file says: its types, one field per key, and nothing of what the keys mean.
 //!
 //! Only this module and those below it know that the format is YAML. A file goes through them in this
-//! order: the span tree ([`tree`], [`read`]), variables ([`variables`]), our own JSON Schema, which is made from
-//! the types here ([`schema`]), and serde, over the replaced tree and never over the text again.
+//! order: the span tree ([`tree`], [`read`]), variables ([`variables`]), our own JSON Schema, which is
+//! made from the types here ([`schema`]), and serde, over the replaced tree and never over the text again.
 //!
 //! Doc comments of the fields are the schema's descriptions: editors show them.
 

@@ -49,7 +49,7 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     let entropy = Entropy::system();
     let (id, token) = (entropy.uuid(), entropy.bytes());
     store.insert_token(TokenKind::SetUp, None, &token, Timestamp::NEVER).await?;
-    store.find_token(TokenKind::SetUp, &token, AT).await?;
+    store.has_token(TokenKind::SetUp, &token, AT).await?;
     store.insert_first_administrator(id, &person("ann"), &token, &event()).await?;
     let other = store.insert_user(entropy.uuid(), &person("bob"), &event()).await?;
     store.find_user(id).await?;

@@ -15,9 +15,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Asks with this `Cookie` line, byte for byte; who the application was told it is.
@@ -189,7 +187,7 @@ async fn ses_08_a_cookie_header_without_measure_costs_its_sender_an_answer() {
             }
         }
     }
-    assert_eq!(gateway.metric("portcullis_panics_total").await.to_bits(), 0.0_f64.to_bits());
+    assert!(gateway.metric("portcullis_panics_total").await < 0.5);
 }
 
 const BASE64URL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -347,19 +345,13 @@ async fn ses_14_every_cookie_that_is_set_is_bound_as_tightly_as_it_can_be() {
                 let has =
                     |attribute: &str| attributes.iter().filter(|a| **a == attribute).count() == 1;
                 let same_site = if same_site == "lax" { "SameSite=Lax" } else { "SameSite=Strict" };
-                assert!(
-                    pair.starts_with(&name)
-                        || pair.starts_with("portcullis")
-                        || pair.starts_with("__"),
-                    "{case}"
-                );
+                assert!(pair.starts_with("portcullis") || pair.starts_with("__"), "{case}");
                 assert!(has("HttpOnly") && has("Path=/") && has(same_site), "{case}");
                 assert_eq!(has("Secure"), is_secure || pair.starts_with("__"), "{case}");
                 let domains = attributes.iter().filter(|attribute| attribute.starts_with("Domain"));
                 let is_session = pair.split('=').next() == Some(&*name);
                 assert_eq!(domains.count(), usize::from(domain.is_some() && is_session), "{case}");
-                assert!(line.len() < 4096 && line.is_ascii(), "{case}");
-                assert!(line.len() < 400, "{case}");
+                assert!(line.len() < 400 && line.is_ascii(), "{case}");
             }
         }
         assert!(seen >= 10, "{public_url}: {seen} cookies");

@@ -16,9 +16,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Names of our cookies, with and without prefixes and white space.

@@ -22,9 +22,7 @@ const STRANGER: &str = "127.0.0.1";
 const PROXY: &str = "127.0.0.2";
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 async fn ask(raw: &mut Raw, method: &str, target: &str, lines: &[String]) -> Response {
@@ -239,7 +237,7 @@ async fn hdr_08_an_address_that_is_none_is_refused_from_a_proxy_and_ignored_from
     }
     // 38 lists, six requests each: asking the DNS about a single one of them would take longer.
     assert!(watch.elapsed() < Duration::from_secs(15), "{:?}", watch.elapsed());
-    assert_eq!(gateway.metric("portcullis_panics_total").await.to_bits(), 0.0_f64.to_bits());
+    assert!(gateway.metric("portcullis_panics_total").await < 0.5);
 }
 
 /// What claims to say by which name and scheme the gateway was called.

@@ -109,9 +109,7 @@ routes:
 }
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(&yaml()).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(&yaml()).await
 }
 
 /// Somebody who calls, and what an application may learn of them.

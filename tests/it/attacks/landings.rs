@@ -45,11 +45,8 @@ app.example.com%00 app.example.com%2f@evil.example app\u{3002}example.com \
         format!("http://app.example.com:{port}:{port}/"),
         format!("http://app.example.com:{port}//evil.example"),
     ] {
-        ways.follow(&encode(&other)).await;
-        assert!(
-            other.contains(":0") || !ways.follow(&encode(&other)).await.contains(&other),
-            "{other}"
-        );
+        let led = ways.follow(&encode(&other)).await;
+        assert!(!led.contains(&other), "{other} leads to {led:?}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! What an upstream received, read from its recorded bytes by the strictest reader there could be: what
 //! any two readers could disagree about fails the test.
 
+use crate::raw::find;
+
 /// How a request's body was framed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
@@ -135,8 +137,4 @@ fn read_chunks<'a>(received: &mut Received, mut rest: &'a [u8]) -> Option<&'a [u
             return Some(rest);
         }
     }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }

@@ -1,5 +1,5 @@
-//! Attack cases, named by their ids in the catalogue of attacks that the project is held to. Each is a
-//! generator over variants, on raw sockets against an upstream that records what it receives.
+//! Attack cases, named by their ids in `docs/attack-cases.md`. Each is a generator over variants, on raw
+//! sockets against an upstream that records what it receives.
 
 mod cookies;
 mod credentials;
@@ -32,9 +32,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Sends bytes on a connection of their own; the status of the first answer.

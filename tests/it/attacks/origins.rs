@@ -21,9 +21,7 @@ routes:
 "#;
 
 async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Origins that are neither the own one nor a listed one, many of which look like it.

@@ -26,9 +26,7 @@ routes:
 
 /// A gateway with routes of every kind and one other host.
 pub async fn start() -> (Upstream, Gateway) {
-    let upstream = Upstream::start();
-    let gateway = Gateway::builder(YAML).with("APP", &upstream.url()).start().await;
-    (upstream, gateway)
+    Gateway::before_echo(YAML).await
 }
 
 /// Fails unless a browser at the gateway that gets this `Location` stays on the gateway, or goes to the

@@ -6,7 +6,6 @@ use super::super::trial::Bench;
 use super::asks;
 
 /// A host's dots are dots, a wildcard ends at one, and a pattern takes the whole path.
-
 #[tokio::test(flavor = "multi_thread")]
 async fn pth_20_a_pattern_is_no_regular_expression() {
     let bench = Bench::start(

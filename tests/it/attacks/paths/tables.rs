@@ -27,6 +27,13 @@ const FORMS: [(Form, &str); 5] = [
     (Form::NonUtf8, "non-utf8"),
 ];
 
+impl Form {
+    /// Its spelling in the configuration.
+    fn name(self) -> &'static str {
+        FORMS.iter().find(|(known, _)| *known == self).unwrap().1
+    }
+}
+
 /// The irregular forms in a path.
 pub fn forms_of(path: &str) -> Vec<Form> {
     let lower = path.to_ascii_lowercase();
@@ -59,8 +66,7 @@ impl Table {
     fn new(is_open: bool, ignores_case: bool, permits: &[Form]) -> Self {
         let kind = if is_open { "open" } else { "closed" };
         let case = if ignores_case { "any" } else { "exact" };
-        let named = |form: &Form| FORMS.iter().find(|(known, _)| known == form).unwrap().1;
-        let permitted: Vec<_> = permits.iter().map(named).collect();
+        let permitted: Vec<_> = permits.iter().map(|form| form.name()).collect();
         let host =
             format!("{kind}.{case}.{}", permitted.join(".")).trim_end_matches('.').to_owned();
         Self { host, is_open, ignores_case, permits: permits.to_vec() }
@@ -68,8 +74,7 @@ impl Table {
 
     fn yaml(&self) -> String {
         let upstream = if self.ignores_case { "app" } else { "exact" };
-        let named = |form: &Form| FORMS.iter().find(|(known, _)| known == form).unwrap().1;
-        let permits: Vec<_> = self.permits.iter().map(named).collect();
+        let permits: Vec<_> = self.permits.iter().map(|form| form.name()).collect();
         let permits = match &*permits {
             [] => String::new(),
             some => format!(", permit_in_path: [{}]", some.join(", ")),
