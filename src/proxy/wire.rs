@@ -174,7 +174,9 @@ impl Heard {
         if self.keeps_head.swap(false, Ordering::Relaxed) {
             let mut head = self.lock();
             head.clear();
-            pieces.for_each(|piece| head.extend_from_slice(piece));
+            for piece in pieces {
+                head.extend_from_slice(piece);
+            }
         }
     }
 }
@@ -337,7 +339,9 @@ impl Write for Wire {
         } else if length <= JOINED {
             let mut space = [const { MaybeUninit::uninit() }; JOINED];
             let mut joined = ReadBuf::uninit(&mut space);
-            bufs.iter().for_each(|piece| joined.put_slice(piece));
+            for piece in bufs {
+                joined.put_slice(piece);
+            }
             Pin::new(&mut self.io).poll_write(cx, joined.filled())
         } else {
             Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
