@@ -193,7 +193,9 @@ impl Heard {
         if self.keeps_head.swap(false, Ordering::Relaxed) {
             let mut head = self.lock();
             head.clear();
-            pieces.for_each(|piece| head.extend_from_slice(piece));
+            for piece in pieces {
+                head.extend_from_slice(piece);
+            }
         }
     }
 

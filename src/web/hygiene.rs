@@ -38,6 +38,11 @@ pub fn sanitise_request(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<()
             doomed.push(name.clone());
         }
     }
+    if doomed.count == 0 {
+        // Neither `Connection` nor `Transfer-Encoding` is there: both would have to go.
+        check_length(headers)?;
+        return Ok(());
+    }
     check_request(headers)?;
     for value in headers.get_all(CONNECTION) {
         for token in tokens(value) {
@@ -155,6 +160,10 @@ pub fn check_framing(headers: &HeaderMap) -> Result<(), Unforwardable> {
     {
         return Err(Unforwardable("the Transfer-Encoding is not exactly one chunked"));
     }
+    check_length(headers)
+}
+
+fn check_length(headers: &HeaderMap) -> Result<(), Unforwardable> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(()) };
     let is_canonical = match length.as_bytes() {
