@@ -142,7 +142,6 @@ impl ForwardError {
 ///
 /// # Errors
 /// [`ForwardError`].
-#[expect(clippy::needless_pass_by_value, reason = "a permit is spent")]
 pub fn forward<'a>(
     reach: &'a Reach,
     request: Sanitized,

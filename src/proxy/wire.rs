@@ -41,6 +41,11 @@ const BUSY: u8 = 2;
 const UPLOAD: u8 = 3;
 const TUNNEL: u8 = 4;
 
+// How far a head's first line has come.
+const AWAITED: u8 = 0;
+const BEGUN: u8 = 1;
+const READ: u8 = 2;
+
 /// A client's connection, as its requests and its wire see it.
 #[derive(Debug)]
 pub struct ClientState {
@@ -51,8 +56,8 @@ pub struct ClientState {
     /// The same, as a header says it.
     pub(super) peer_text: Option<HeaderValue>,
     phase: AtomicU8,
-    /// The first line of the head that is being read has ended.
-    is_line_read: AtomicBool,
+    /// How far the first line of the head that is being read has come.
+    line: AtomicU8,
     /// That line held a `#`, which no target may and which the parser drops in silence.
     has_fragment: AtomicBool,
     /// More bytes came than the head: a body, or the beginning of the next head.
@@ -70,7 +75,7 @@ impl ClientState {
             peer,
             peer_text: HeaderValue::try_from(peer.to_string()).ok(),
             phase: AtomicU8::new(IDLE),
-            is_line_read: AtomicBool::new(false),
+            line: AtomicU8::new(AWAITED),
             has_fragment: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
         })
@@ -101,7 +106,7 @@ impl ClientState {
             // The beginning of a next head may lie in the parser already. What comes then may be in the
             // midst of its fields, where a `#` is nothing.
             let has_begun = self.has_more.load(Ordering::Relaxed);
-            self.is_line_read.store(has_begun, Ordering::Relaxed);
+            self.line.store(if has_begun { READ } else { AWAITED }, Ordering::Relaxed);
             let (phase, limit) = if has_begun { (HEAD_BEGUN, HEAD) } else { (IDLE, KEEP_ALIVE) };
             self.phase.store(phase, Ordering::Relaxed);
             self.deadlines.set(Wait::Read, limit);
@@ -119,6 +124,22 @@ impl ClientState {
         self.phase.load(Ordering::Relaxed) < UPLOAD
     }
 
+    /// Looks at bytes of a head's first line, and perhaps of what follows it.
+    fn see_line(&self, bytes: &[u8]) {
+        let mut line = bytes;
+        if self.line.load(Ordering::Relaxed) == AWAITED {
+            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
+            let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let Some(start) = start else { return };
+            line = &bytes[start..];
+        }
+        let end = line.iter().position(|byte| *byte == b'\n');
+        if line[..end.unwrap_or(line.len())].contains(&b'#') {
+            self.has_fragment.store(true, Ordering::Relaxed);
+        }
+        self.line.store(if end.is_some() { READ } else { BEGUN }, Ordering::Relaxed);
+    }
+
     /// Looks at bytes of a head.
     fn see(&self, bytes: &[u8]) {
         let phase = self.phase.load(Ordering::Relaxed);
@@ -127,15 +148,8 @@ impl ClientState {
             self.deadlines.set(Wait::Read, HEAD);
         }
         // While a request is answered the parser looks for the connection's end, and may find a head.
-        if phase != BUSY && !self.is_line_read.load(Ordering::Relaxed) {
-            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
-            let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-            let line = bytes.get(start.unwrap_or(bytes.len())..).unwrap_or_default();
-            let end = line.iter().position(|byte| *byte == b'\n');
-            if line[..end.unwrap_or(line.len())].contains(&b'#') {
-                self.has_fragment.store(true, Ordering::Relaxed);
-            }
-            self.is_line_read.store(end.is_some(), Ordering::Relaxed);
+        if phase != BUSY && self.line.load(Ordering::Relaxed) != READ {
+            self.see_line(bytes);
         }
         let is_whole = bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n");
         self.has_more.store(!is_whole, Ordering::Relaxed);
@@ -402,6 +416,9 @@ mod tests {
             (&["GET /a HTTP/1.1\r\nHost: a\r\nX: #\r\n\r\n"], false),
             (&["\r\n", "GET /", "a#b HTT", "P/1.1\r\n\r\n"], true),
             (&["GET / HTTP/1.1\r\n", "X: #\r\n\r\n"], false),
+            (&["GET / HTTP/1.1\r", "\nX: #\r\n\r\n"], false),
+            (&["GET / HTTP/1.1", "\r", "\n", "X: #\r\n\r\n"], false),
+            (&["\r", "\n", "GET /", "#"], true),
         ] {
             let state = state();
             for piece in pieces {
