@@ -57,7 +57,7 @@ fn path_of<'c>(config: &'c Config, place: &Place) -> &'c str {
 /// Routes hidden by the portal and by its users' addresses.
 fn hidden_by_portal(policy: &Policy, config: &Config, place: &Place) -> Option<Problem> {
     let path = path_of(config, place);
-    if place.pattern.is_within(&policy.portal) {
+    if place.pattern().is_within(&policy.portal) {
         let text = format!(
             "`{path}` lies at or below `portal.path` (`{}`), which is the gateway's: nothing there \
              is forwarded",
@@ -86,7 +86,7 @@ fn hidden_by_hosts(
     let hosts: Vec<String> = policy
         .tables
         .iter()
-        .filter(|other| other.host.shadows(&table.host) && !other.covers(&place.pattern))
+        .filter(|other| other.host.shadows(&table.host) && !other.covers(place.pattern()))
         .map(|other| format!("`{}`", other.host))
         .collect();
     if hosts.is_empty() {
@@ -116,7 +116,7 @@ fn unlike_its_tree(
     let (path, around) = (path_of(config, place), path_of(config, tree));
     let pairs = comparable_routes(place, tree);
     let gate = |route: RouteId| &policy.gates[route.0];
-    if !place.pattern.is_root() {
+    if !place.pattern().is_root() {
         let is_open_inside =
             |(own, outer): &(RouteId, RouteId)| gate(*own).is_open() && !gate(*outer).is_open();
         if let Some((own, _)) = pairs.iter().find(|pair| is_open_inside(pair)) {
@@ -125,7 +125,7 @@ fn unlike_its_tree(
             return Some(problem(below(&route_at(config, *own), "allow"), text));
         }
     }
-    if place.pattern.is_subtree() {
+    if place.pattern().is_subtree() {
         return None;
     }
     let stricter = pairs.iter().find(|(own, outer)| is_stricter(gate(*own), gate(*outer)))?;

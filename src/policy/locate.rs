@@ -1,9 +1,13 @@
 //! Where a request leads, in every way the application behind could read it.
 
+use std::collections::HashMap;
+
 use http::Method;
 
+use super::branches::Number;
 use super::table::{Place, Table, is_refused_everywhere};
 use super::{Destination, HostMatch, Located, PlaceTakes, Policy, RouteId};
+use crate::config::Route;
 use crate::web::authority::Host;
 use crate::web::target::{Forms, Segments, Target};
 
@@ -21,6 +25,32 @@ const NOT_PERMITTED: [(Forms, &str); 5] = [
 fn not_permitted(forms: Forms) -> Located {
     let reason = NOT_PERMITTED.iter().find(|(form, _)| forms.contains(*form));
     Located::Ambiguous(reason.map_or("the path is ambiguous", |(_, text)| text))
+}
+
+/// What finding a route asks of it. Few bytes that lie together, so that a table of many routes stays
+/// near the processor; the routes themselves do not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    permitted: Forms,
+    is_case_sensitive: bool,
+    /// The same number for the same upstream.
+    upstream: Option<Number>,
+}
+
+impl Manner {
+    /// Of each route.
+    pub(super) fn of<'r>(routes: &'r [Route]) -> Vec<Self> {
+        let mut upstreams = HashMap::new();
+        let manner = |route: &'r Route| {
+            let next = Number::of(upstreams.len());
+            Self {
+                permitted: route.permit_in_path,
+                is_case_sensitive: route.upstream.case_sensitive,
+                upstream: *upstreams.entry(route.upstream.name.as_str()).or_insert(next),
+            }
+        };
+        routes.iter().map(manner).collect()
+    }
 }
 
 /// What the places of one reading are looked up with.
@@ -49,7 +79,7 @@ impl Policy {
                 not_permitted(target.forms())
             };
         };
-        let refused = target.forms().without(self.routes[route.0].permit_in_path);
+        let refused = target.forms().without(self.manners[route.0].permitted);
         if !refused.is_empty() {
             return not_permitted(refused);
         }
@@ -108,7 +138,7 @@ impl Policy {
     }
 
     fn is_same_upstream(&self, one: RouteId, other: RouteId) -> bool {
-        self.routes[one.0].upstream.name == self.routes[other.0].upstream.name
+        self.manners[one.0].upstream == self.manners[other.0].upstream
     }
 }
 
@@ -133,7 +163,7 @@ impl Search<'_> {
         destination: &mut Destination,
     ) -> Result<(), Located> {
         let route = destination.route;
-        if self.policy.routes[route.0].upstream.case_sensitive {
+        if self.policy.manners[route.0].is_case_sensitive {
             return Ok(());
         }
         let counts = |place: &Place| self.policy.shares_upstream(place, route);
@@ -148,7 +178,7 @@ impl Search<'_> {
 
     /// Adds the routes of every reading of an irregular path.
     fn add_readings(&self, target: &Target, destination: &mut Destination) -> Result<(), Located> {
-        let permitted = self.policy.routes[destination.route.0].permit_in_path;
+        let permitted = self.policy.manners[destination.route.0].permitted;
         let readings = target
             .readings(permitted)
             .map_err(|_| Located::Ambiguous("the path can be read in too many ways"))?;

@@ -2,6 +2,7 @@
 //!
 //! Only this module makes a [`Permit`], and only a [`Permit`] lets the proxy forward.
 
+mod branches;
 mod decide;
 mod evaluate;
 mod explain;
@@ -27,6 +28,7 @@ use http::Method;
 use serde::Serialize;
 
 use self::findings::{below, problem};
+use self::locate::Manner;
 use self::rule::{Compiler, Gate};
 use self::table::{HostPattern, Tables};
 use crate::config::{Config, IdentityProfile, KeyPath, Problem, Route};
@@ -46,6 +48,8 @@ pub struct Policy {
     profiles: Vec<Arc<IdentityProfile>>,
     /// The compiled rule of each route.
     gates: Vec<Gate>,
+    /// What finding a route asks of each.
+    manners: Vec<Manner>,
     tables: Tables,
     /// The decoded segments of `portal.path`.
     portal: Vec<Box<[u8]>>,
@@ -222,7 +226,8 @@ impl Policy {
             return (None, Findings { errors, warnings: compiler.warnings });
         }
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
-        let policy = Self { routes, profiles, gates, tables, portal, named };
+        let manners = Manner::of(&config.routes);
+        let policy = Self { routes, profiles, gates, manners, tables, portal, named };
         let mut warnings = compiler.warnings;
         warnings.extend(findings::warnings(&policy, config));
         (Some(policy), Findings { errors, warnings })

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use http::Method;
 
 use super::RouteId;
+use super::branches::Number;
 use super::findings::{below, problem};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Step};
 use super::trie::{Comparison, Trie};
 use crate::config::{Config, KeyPath, Problem, Route};
 use crate::web::authority::Host;
@@ -22,10 +23,20 @@ pub(super) enum HostPattern {
     Any,
 }
 
-/// The routes of one host and path.
+/// The routes of one host and path. What most requests ask of it stands here and the rest elsewhere,
+/// so that the places of a large table stay near the processor.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) pattern: Pattern,
+    /// The route that takes GET.
+    get: Option<Number>,
+    /// Whether what takes GET takes every method that any route may take.
+    is_simple: bool,
+    rest: Box<Details>,
+}
+
+#[derive(Debug)]
+struct Details {
+    pattern: Pattern,
     named: Vec<(Method, RouteId)>,
     unnamed: Option<RouteId>,
     /// Each route once, in the order of the file.
@@ -38,9 +49,17 @@ pub(super) struct Table {
     pub(super) host: HostPattern,
     /// Most specific first.
     pub(super) places: Vec<Place>,
-    exact: Trie<usize>,
-    folded: Trie<Vec<usize>>,
-    has_capitals: bool,
+    exact: Trie,
+    /// `None` where no place is written with a capital: `exact` is in lower case then.
+    folded: Option<Folded>,
+}
+
+/// The places of one host for an application that ignores ASCII case.
+#[derive(Debug)]
+struct Folded {
+    trie: Trie,
+    /// The places that are one in lower case, for each pattern of the trie.
+    alike: Vec<Vec<usize>>,
 }
 
 /// All tables.
@@ -93,28 +112,33 @@ pub(super) fn is_refused_everywhere(method: &Method) -> bool {
 
 impl Place {
     fn new(pattern: Pattern) -> Self {
-        Self { pattern, named: Vec::new(), unnamed: None, routes: Vec::new() }
+        let (named, routes) = (Vec::new(), Vec::new());
+        let rest = Box::new(Details { pattern, named, unnamed: None, routes });
+        Self { get: None, is_simple: true, rest }
+    }
+
+    /// The path.
+    pub(super) fn pattern(&self) -> &Pattern {
+        &self.rest.pattern
     }
 
     /// The route that takes a method: one that names it, else the one without `methods`. HEAD goes to
     /// a route that names HEAD, else to the one that names GET.
     pub(super) fn route_for(&self, method: &Method) -> Option<RouteId> {
         if is_refused_everywhere(method) {
-            return None;
+            None
+        } else if self.is_simple || *method == Method::GET {
+            self.get.map(|number| RouteId(number.position()))
+        } else {
+            self.rest.route_for(method)
         }
-        let named = |wanted: &Method| {
-            self.named.iter().find(|(method, _)| method == wanted).map(|(_, route)| *route)
-        };
-        named(method)
-            .or_else(|| if *method == Method::HEAD { named(&Method::GET) } else { None })
-            .or(self.unnamed)
     }
 
     /// What `Allow` says.
     pub(super) fn methods(&self) -> Vec<Method> {
         let mut methods: Vec<Method> =
-            self.named.iter().map(|(method, _)| method.clone()).collect();
-        if self.unnamed.is_some() {
+            self.rest.named.iter().map(|(method, _)| method.clone()).collect();
+        if self.rest.unnamed.is_some() {
             let usual = [
                 Method::GET,
                 Method::POST,
@@ -135,17 +159,35 @@ impl Place {
 
     /// Every route of the place.
     pub(super) fn routes(&self) -> &[RouteId] {
-        &self.routes
+        &self.rest.routes
     }
 
     /// The route without `methods`.
     pub(super) fn unnamed(&self) -> Option<RouteId> {
-        self.unnamed
+        self.rest.unnamed
     }
 
     /// The methods that routes of the place name.
     pub(super) fn named_methods(&self) -> impl Iterator<Item = &Method> {
-        self.named.iter().map(|(method, _)| method)
+        self.rest.named.iter().map(|(method, _)| method)
+    }
+
+    fn add(&mut self, id: RouteId, route: &Route) -> Vec<Problem> {
+        let problems = self.rest.add(id, route);
+        self.get = self.rest.route_for(&Method::GET).and_then(|id| Number::of(id.0));
+        self.is_simple = self.rest.named.is_empty();
+        problems
+    }
+}
+
+impl Details {
+    fn route_for(&self, method: &Method) -> Option<RouteId> {
+        let named = |wanted: &Method| {
+            self.named.iter().find(|(method, _)| method == wanted).map(|(_, route)| *route)
+        };
+        named(method)
+            .or_else(|| if *method == Method::HEAD { named(&Method::GET) } else { None })
+            .or(self.unnamed)
     }
 
     fn add(&mut self, id: RouteId, route: &Route) -> Vec<Problem> {
@@ -173,20 +215,16 @@ impl Place {
 
 impl Table {
     fn new(host: HostPattern, mut places: Vec<Place>) -> Self {
-        places.sort_by(|a, b| a.pattern.steps().cmp(b.pattern.steps()));
-        let mut exact = Trie::default();
-        let mut folded: Trie<Vec<usize>> = Trie::default();
-        for (index, place) in places.iter().enumerate() {
-            *exact.slot(place.pattern.steps()) = Some(index);
-            folded.slot(&place.pattern.folded_steps()).get_or_insert_default().push(index);
-        }
-        let has_capitals = places.iter().any(|place| place.pattern.has_capital());
-        Self { host, places, exact, folded, has_capitals }
+        places.sort_by(|a, b| a.pattern().steps().cmp(b.pattern().steps()));
+        let exact = Trie::new(places.iter().map(|place| place.pattern().steps()));
+        let has_capitals = places.iter().any(|place| place.pattern().has_capital());
+        let folded = has_capitals.then(|| Folded::new(&places));
+        Self { host, places, exact, folded }
     }
 
     /// The most specific place that takes a path.
     pub(super) fn place(&self, segments: &Segments) -> Option<&Place> {
-        self.exact.find(segments, Comparison::Exact, |index| self.places.get(*index))
+        self.exact.find(segments, Comparison::Exact, |index| self.places.get(index))
     }
 
     /// The places an application that ignores ASCII case could take a path for: the most specific
@@ -197,11 +235,7 @@ impl Table {
         segments: &Segments,
         counts: impl Fn(&Place) -> bool,
     ) -> Vec<&Place> {
-        let has_capitals = || segments.iter().any(|part| part.iter().any(u8::is_ascii_uppercase));
-        if !self.has_capitals && !has_capitals() {
-            return Vec::new();
-        }
-        let pick = |indices: &Vec<usize>| {
+        let pick = |indices: &[usize]| {
             let places: Vec<&Place> = indices
                 .iter()
                 .filter_map(|index| self.places.get(*index))
@@ -209,7 +243,16 @@ impl Table {
                 .collect();
             (!places.is_empty()).then_some(places)
         };
-        self.folded.find(segments, Comparison::Folded, pick).unwrap_or_default()
+        let found = match &self.folded {
+            Some(Folded { trie, alike }) => trie.find(segments, Comparison::Folded, |index| {
+                alike.get(index).and_then(|indices| pick(indices))
+            }),
+            None if segments.iter().any(|part| part.iter().any(u8::is_ascii_uppercase)) => {
+                self.exact.find(segments, Comparison::Folded, |index| pick(&[index]))
+            }
+            None => None,
+        };
+        found.unwrap_or_default()
     }
 
     /// Whether one place takes everything that `pattern` takes.
@@ -219,17 +262,27 @@ impl Table {
 
     /// The subtree around a place: the most specific other place that takes it and all below it.
     pub(super) fn around(&self, place: &Place) -> Option<&Place> {
-        self.exact.around(place.pattern.steps(), &|index: &usize| {
-            self.places.get(*index).filter(|found| found.pattern != place.pattern)
+        self.exact.around(place.pattern().steps(), &|index| {
+            self.places.get(index).filter(|found| found.pattern() != place.pattern())
         })
+    }
+}
+
+impl Folded {
+    fn new(places: &[Place]) -> Self {
+        let mut alike: BTreeMap<Vec<Step>, Vec<usize>> = BTreeMap::new();
+        for (index, place) in places.iter().enumerate() {
+            alike.entry(place.pattern().folded_steps()).or_default().push(index);
+        }
+        let trie = Trie::new(alike.keys().map(Vec::as_slice));
+        Self { trie, alike: alike.into_values().collect() }
     }
 }
 
 impl Tables {
     /// Puts the routes into tables and places.
     pub(super) fn compile(config: &Config, errors: &mut Vec<Problem>) -> Self {
-        let mut hosts: BTreeMap<HostPattern, BTreeMap<Vec<super::pattern::Step>, Place>> =
-            BTreeMap::new();
+        let mut hosts: BTreeMap<HostPattern, BTreeMap<Vec<Step>, Place>> = BTreeMap::new();
         for (index, route) in config.routes.iter().enumerate() {
             let host = HostPattern::parse(route.host.as_deref())
                 .map_err(|text| errors.push(problem(below(&route.at, "host"), text)));
@@ -241,7 +294,7 @@ impl Tables {
                 .or_default()
                 .entry(pattern.steps().to_vec())
                 .or_insert_with(|| Place::new(pattern.clone()));
-            if place.pattern.has_names_of(&pattern) {
+            if place.pattern().has_names_of(&pattern) {
                 errors.extend(place.add(RouteId(index), route));
             } else {
                 errors.push(other_spelling(route, place, config));
@@ -288,7 +341,7 @@ impl Tables {
 }
 
 fn other_spelling(route: &Route, place: &Place, config: &Config) -> Problem {
-    let first = place.routes.first().and_then(|id| config.routes.get(id.0));
+    let first = place.routes().first().and_then(|id| config.routes.get(id.0));
     let other = first.map_or("", |route| route.path.as_str());
     let text = format!("the same path is written `{other}` elsewhere: name its parameters alike");
     problem(below(&route.at, "path"), text)
@@ -296,7 +349,7 @@ fn other_spelling(route: &Route, place: &Place, config: &Config) -> Problem {
 
 /// The key path of the first route of a place.
 pub(super) fn place_at(place: &Place, config: &Config) -> KeyPath {
-    let first = place.routes.first().and_then(|id| config.routes.get(id.0));
+    let first = place.routes().first().and_then(|id| config.routes.get(id.0));
     first.map(|route| route.at.clone()).unwrap_or_default()
 }
 
