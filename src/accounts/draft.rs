@@ -206,7 +206,7 @@ pub(super) fn unstored(id: Uuid, row: &NewUser, now: Timestamp) -> User {
     User {
         id,
         email: row.email.clone(),
-        email_folded: row.email_folded.clone(),
+        email_folded: row.email_folded.as_str().into(),
         username: row.username.clone(),
         password_hash: None,
         profile: row.profile.clone(),

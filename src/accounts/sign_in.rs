@@ -374,7 +374,7 @@ fn opening_of(user: &User, wanted: Wanted, from: &Actor, now: Timestamp) -> Open
 /// What an account is counted under: its e-mail, so that a username gives no further attempts, or the
 /// folded name as typed where there is none. One name alone is counted alike in both cases.
 fn counted_name(name: &str, found: Option<&User>) -> String {
-    let name = found.map_or(name.trim(), |user| &user.email_folded);
+    let name = found.map_or(name.trim(), |user| &*user.email_folded);
     let folded = fold_email(name).unwrap_or_else(|_| name.to_lowercase());
     if folded.len() <= LONGEST_NAME {
         return folded;

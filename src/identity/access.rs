@@ -230,7 +230,7 @@ pub struct Subject {
     /// The id.
     pub id: Uuid,
     /// The e-mail, folded.
-    pub email_folded: String,
+    pub email_folded: Arc<str>,
     /// The e-mail is verified.
     pub is_verified: bool,
     /// A username is set.
@@ -247,7 +247,7 @@ impl Subject {
     pub fn of(user: &User, access: Arc<Access>) -> Self {
         Self {
             id: user.id,
-            email_folded: user.email_folded.clone(),
+            email_folded: Arc::clone(&user.email_folded),
             is_verified: user.is_verified,
             has_username: user.username.is_some(),
             is_superuser: user.is_superuser,

@@ -150,7 +150,7 @@ mod tests {
     fn person() -> User {
         User {
             email: "Marianne.K@example.com".to_owned(),
-            email_folded: "marianne.k@example.com".to_owned(),
+            email_folded: "marianne.k@example.com".into(),
             username: Some("mkay".to_owned()),
             profile: Profile {
                 first_name: Some("Zo\u{eb}".to_owned()),

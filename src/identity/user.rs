@@ -1,6 +1,7 @@
 //! People as they are stored, and how their names are compared. No database and no policy.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ pub struct User {
     /// As entered: surrounding space trimmed, domain lower-cased.
     pub email: String,
     /// What uniqueness and look-ups compare; see [`fold_email`].
-    pub email_folded: String,
+    pub email_folded: Arc<str>,
     /// Unique without regard to case; set by operators only.
     pub username: Option<String>,
     /// The stored hash (PHC or crypt form); `None`: no password.
@@ -190,7 +191,7 @@ impl User {
         Self {
             id: Uuid::from_u128(1),
             email: "ann@example.com".to_owned(),
-            email_folded: "ann@example.com".to_owned(),
+            email_folded: "ann@example.com".into(),
             username: None,
             password_hash: None,
             profile: Profile::default(),

@@ -199,7 +199,7 @@ impl fmt::Display for Quality {
             }
             Self::Users { ids, emails } => {
                 let mut people: Vec<String> = ids.iter().map(ToString::to_string).collect();
-                people.extend(emails.iter().cloned());
+                people.extend(emails.iter().map(ToString::to_string));
                 write!(f, "users: [{}]", people.join(", "))
             }
             Self::Verified => f.write_str("verified: true"),

@@ -56,7 +56,7 @@ impl World {
             roles.iter().map(|role| RoleGrant { role: (*role).into(), until: None }).collect();
         Subject {
             id,
-            email_folded: format!("{}@example.com", id.as_u128()),
+            email_folded: format!("{}@example.com", id.as_u128()).into(),
             is_verified: true,
             has_username: false,
             is_superuser: false,

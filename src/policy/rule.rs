@@ -1,5 +1,7 @@
 //! Rules, compiled: names become numbers, and what a map asks for by itself is written out.
 
+use std::sync::Arc;
+
 use http::Method;
 use ipnet::{IpNet, Ipv4Net};
 use uuid::Uuid;
@@ -42,7 +44,7 @@ pub(super) enum Quality {
     /// Holds all of these permissions.
     Permissions { set: BitSet, names: Vec<(u32, String)> },
     /// Is any of these people; e-mails folded.
-    Users { ids: Vec<Uuid>, emails: Vec<String> },
+    Users { ids: Vec<Uuid>, emails: Vec<Arc<str>> },
     /// The e-mail is verified.
     Verified,
     /// A superuser.
@@ -300,7 +302,7 @@ impl<'c> Compiler<'c> {
                     self.errors.push(problem(at(), text));
                 }
                 UserRef::Email(text) => match fold_email(text) {
-                    Ok(email) => emails.push(email),
+                    Ok(email) => emails.push(email.into()),
                     Err(error) => self.errors.push(problem(at(), error.to_string())),
                 },
             }

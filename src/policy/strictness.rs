@@ -93,7 +93,7 @@ impl Named {
             Quality::Permissions { set, .. } => self.permissions.extend(set.iter()),
             Quality::Users { ids, emails } => {
                 self.ids.extend(ids);
-                self.emails.extend(emails.iter().cloned());
+                self.emails.extend(emails.iter().map(ToString::to_string));
             }
             Quality::SignedIn | Quality::Verified | Quality::Superuser => {}
         }
@@ -150,7 +150,7 @@ fn subject(id: Uuid, email: &str, traits: &[Trait], mask: &[bool]) -> Subject {
     let mut access = Access::default();
     let mut subject = Subject {
         id,
-        email_folded: email.to_owned(),
+        email_folded: email.into(),
         is_verified: false,
         has_username: false,
         is_superuser: false,

@@ -294,8 +294,13 @@ impl Store {
     pub async fn retry_writing(&self) {
         if self.write_trouble().is_some() {
             // Its outcome is noted like that of any write.
-            let _noted = self.pool.execute("UPDATE schema SET version = version", &[]).await;
+            let _noted = self.write_nothing().await;
         }
+    }
+
+    /// A write that changes nothing.
+    async fn write_nothing(&self) -> Result<(), StoreError> {
+        self.pool.execute("UPDATE schema SET version = version", &[]).await.map(drop)
     }
 
     /// Closes every connection.

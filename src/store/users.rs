@@ -323,7 +323,7 @@ pub(super) fn read_user(cells: &mut Cells<'_>) -> Result<User, StoreError> {
     Ok(User {
         id: cells.uuid()?,
         email: cells.text()?,
-        email_folded: cells.text()?,
+        email_folded: cells.text()?.into(),
         username: cells.optional_text()?,
         password_hash: cells.optional_text()?,
         profile: Profile {

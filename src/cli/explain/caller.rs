@@ -111,7 +111,7 @@ impl Supposed {
         label.extend(args.superuser.then(|| "superuser".to_owned()));
         let subject = Subject {
             id: Uuid::nil(),
-            email_folded: String::new(),
+            email_folded: "".into(),
             is_verified: args.verified,
             has_username: true,
             is_superuser: args.superuser,

@@ -168,7 +168,7 @@ pub(super) async fn list(args: &ListArgs, desk: &mut Desk) -> Result<(), Failure
 async fn every_user(store: &Store) -> Result<Vec<User>, Failure> {
     let mut users: Vec<User> = Vec::new();
     loop {
-        let after = users.last().map(|user| user.email_folded.clone());
+        let after = users.last().map(|user| user.email_folded.to_string());
         let page = store.list_users(after.as_deref(), PAGE).await?;
         if page.is_empty() {
             return Ok(users);

@@ -113,5 +113,6 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
     store.list_changes().await?;
+    store.write_nothing().await?;
     store.delete_expired(AT, AT).await
 }
