@@ -65,6 +65,22 @@ async fn others_get_their_own(gateway: &Gateway, raw: &mut Raw, is_closed: bool)
     }
 }
 
+/// Answers `/lie` with these bytes, each piece written by itself.
+fn lie_in(upstream: &Upstream, pieces: Vec<String>) {
+    let pieces = Arc::new(pieces);
+    upstream.at("/lie", move |mut exchange| {
+        let pieces = pieces.clone();
+        async move {
+            exchange.read_body().await;
+            for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                exchange.write(piece).await;
+                tokio::task::yield_now().await;
+            }
+            Some(exchange)
+        }
+    });
+}
+
 /// Answers `/lie` with these bytes, in pieces or in one, before or after the body was read.
 fn lie(upstream: &Upstream, answer: &str, in_pieces: bool) {
     let answer = Arc::new(answer.to_owned());
@@ -200,7 +216,11 @@ async fn smg_26_bytes_behind_an_answer_are_nobodys_answer() {
             "5\r\nhello\r\n0\r\n\r\n",
         ] {
             for in_pieces in [false, true] {
-                lie(&upstream, &format!("{answer}{extra}"), in_pieces);
+                // The end of the answer and what is too much come together: what comes once the next
+                // request is on its way cannot be told from an answer to it.
+                let at = if in_pieces { answer.len() - 1 } else { 0 };
+                let (start, end) = answer.split_at(at);
+                lie_in(&upstream, vec![start.to_owned(), format!("{end}{extra}")]);
                 let got = ask(&gateway, method, "").await;
                 let what = format!("{method}: {answer:?} and {extra:?}");
                 assert_eq!(got, Some((status, body.into())), "{what}");
