@@ -201,7 +201,7 @@ async fn the_third_challenge_after_a_sign_in_is_explained() {
         let answer = sign_in_by_page(&client, "ann", "%2Fx").await;
         client.visit(answer.location()).send().await.expect(303);
         client.set_cookie("portcullis", "gone");
-        gateway.advance(Duration::from_secs(31));
+        gateway.pass(Duration::from_secs(31)).await;
         let challenged = client.visit("/x").send().await.expect(303);
         client.visit(challenged.location()).send().await.expect(200);
     }
@@ -355,9 +355,9 @@ async fn a_set_up_link_lives_an_hour() {
     let address = format!("/auth/setup?token={}", link.token.expose_secret());
     gateway.client().visit(&address[..address.len() - 1]).send().await.expect(404);
     gateway.client().visit("/auth/setup").send().await.expect(404);
-    gateway.advance(Duration::from_secs(3590));
+    gateway.pass(Duration::from_secs(3590)).await;
     gateway.client().visit(&address).send().await.expect(200);
-    gateway.advance(Duration::from_secs(20));
+    gateway.pass(Duration::from_secs(20)).await;
     gateway.client().visit(&address).send().await.expect(404);
 }
 

@@ -331,7 +331,7 @@ async fn hdr_17_where_a_name_ends_and_a_password_begins_is_no_matter_of_a_colon(
             );
             assert!(answer.all("set-cookie").is_empty() && !answer.text().contains("access_token"));
         }
-        gateway.advance(std::time::Duration::from_mins(20));
+        gateway.pass(std::time::Duration::from_mins(20)).await;
     }
     let fields = [("username", "ann"), ("password", divided)];
     gateway.client().post("/auth/jwt/login").form(&fields).send().await.expect(200);
