@@ -89,13 +89,16 @@ class Program:
         """Resident bytes of the one process (RSS), what it shares with others included."""
         return _rollup(self.process.pid, "Rss:")
 
-    def tasks(self):
-        """(niceness, scheduling policy, seconds of processor time) of each thread."""
+    def priorities(self, name):
+        """(niceness, scheduling policy) of each thread of that name that is there just now."""
         found = []
-        for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            if fields := _stat(self.process.pid, task):
-                seconds = (int(fields[11]) + int(fields[12])) / TICKS
-                found.append((int(fields[16]), int(fields[38]), seconds))
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                is_named = (task / "comm").read_text().strip() == name
+            except OSError:
+                continue
+            if is_named and (fields := _stat(self.process.pid, task.name)):
+                found.append((int(fields[16]), int(fields[38])))
         return found
 
     def stop(self):

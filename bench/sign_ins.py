@@ -135,8 +135,13 @@ def _p99(setting, crowd):
 
 
 def _priority_of_hashing(program):
-    """Niceness and policy of the threads that hash: of those that worked, the least favoured."""
-    return max((nice, policy) for nice, policy, seconds in program.tasks() if seconds > 0.1)
+    """Niceness and policy of a thread that hashes. Each lives for one password, so it is caught."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if found := program.priorities("hashing"):
+            # A thread starts as its parent is scheduled, and gives way first of all.
+            return max(found)
+    raise Trouble("no thread that hashes was seen")
 
 
 class Spinning:

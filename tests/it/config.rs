@@ -125,21 +125,21 @@ fn the_published_schema_is_the_one_the_types_make() {
 fn without_places(config: &Config) -> String {
     let mut lines: Vec<String> = Vec::new();
     let text = format!("{config:#?}");
-    let mut skipped_at = None;
+    let mut left_out_at = None;
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();
-        match skipped_at {
+        match left_out_at {
             Some(depth) if indent > depth => continue,
-            // The line that closes what is skipped.
+            // The line that closes what is left out.
             Some(_) => {
-                skipped_at = None;
+                left_out_at = None;
                 continue;
             }
             None => {}
         }
         let field = line.trim_start();
         if field.starts_with("at: ") || field.starts_with("sources: ") {
-            skipped_at = Some(indent).filter(|_| !field.ends_with(','));
+            left_out_at = Some(indent).filter(|_| !field.ends_with(','));
             continue;
         }
         lines.push(line.to_owned());

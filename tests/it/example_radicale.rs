@@ -7,8 +7,8 @@ use crate::harness::{PASSWORD, Process};
 use crate::raw::{Call, Client, Response};
 
 const HERS: &str = "/ann@example.com/";
-const WORK: &str = "/ann@example.com/work/";
-const EVENT: &str = "/ann@example.com/work/review.ics";
+const DIARY: &str = "/ann@example.com/diary/";
+const EVENT: &str = "/ann@example.com/diary/review.ics";
 
 /// An appointment with a title.
 fn event(title: &str) -> String {
@@ -60,7 +60,7 @@ fn propfind(client: &Client, path: &str) -> Call {
 async fn make_calendar(client: &Client) {
     let body = r#"<?xml version="1.0"?><C:mkcalendar xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">
         <set><prop><displayname>Work</displayname></prop></set></C:mkcalendar>"#;
-    client.call("MKCALENDAR", WORK).body("application/xml", body).send().await.expect(201);
+    client.call("MKCALENDAR", DIARY).body("application/xml", body).send().await.expect(201);
 }
 
 /// What was found, with names as people write them: Radicale escapes more in a path than it must.
@@ -100,18 +100,18 @@ async fn a_calendar_is_made_read_changed_and_deleted_by_bearer_and_by_cookie() {
     assert_eq!(title(&script).await, "Budget review");
 
     for client in [&script, &browser] {
-        let answer = from_own_page(propfind(client, WORK), client).send().await.expect(207);
+        let answer = from_own_page(propfind(client, DIARY), client).send().await.expect(207);
         let found = found(&answer);
         assert!(found.contains(EVENT), "{found}");
         assert!(found.contains("Work"), "{found}");
         assert!(found.contains(&format!("<href>{HERS}</href>")), "no principal: {found}");
-        let escaped = WORK.replace('@', "%40");
+        let escaped = DIARY.replace('@', "%40");
         from_own_page(propfind(client, &escaped), client).send().await.expect(207);
     }
     // Radicale compares the address in `Destination` with the host and scheme it learns from the gateway.
-    let moved = format!("{}{WORK}moved.ics", script.origin());
+    let moved = format!("{}{DIARY}moved.ics", script.origin());
     script.call("MOVE", EVENT).header("Destination", &moved).send().await.expect(201);
-    let back = browser.call("MOVE", &format!("{WORK}moved.ics")).header("Destination", EVENT);
+    let back = browser.call("MOVE", &format!("{DIARY}moved.ics")).header("Destination", EVENT);
     from_own_page(back, &browser).send().await.expect(201);
 
     from_own_page(browser.call("DELETE", EVENT), &browser).send().await.expect(200);
@@ -135,7 +135,7 @@ async fn somebody_else_sees_nothing_of_it_and_a_forged_name_is_of_no_use() {
                 let call = from_own_page(call, bob);
                 if name.is_empty() { call } else { call.header(name, "ann@example.com") }
             };
-            let refused = forged(propfind(bob, WORK)).send().await.expect(403);
+            let refused = forged(propfind(bob, DIARY)).send().await.expect(403);
             assert!(!refused.text().contains("review"), "{}", refused.text());
             let seen = found(&forged(propfind(bob, "/")).send().await.expect(207));
             assert!(!seen.contains("ann@"), "{name}: {seen}");
@@ -154,7 +154,7 @@ async fn somebody_else_sees_nothing_of_it_and_a_forged_name_is_of_no_use() {
 async fn nobody_gets_in_without_signing_in_and_no_other_site_with_anns_cookie() {
     let (radicale, process) = start().await;
     let ann = process.sign_in("ann").await;
-    from_own_page(ann.call("MKCALENDAR", WORK), &ann).send().await.expect(201);
+    from_own_page(ann.call("MKCALENDAR", DIARY), &ann).send().await.expect(201);
     from_own_page(put(&ann, "Design review"), &ann).send().await.expect(201);
 
     let nobody = process.client();
@@ -178,7 +178,7 @@ async fn nobody_gets_in_without_signing_in_and_no_other_site_with_anns_cookie() 
 
     let origins = ["https://evil.example", "null", "http://127.0.0.1"];
     for origin in origins {
-        for call in [put(&ann, "Theirs"), ann.call("DELETE", EVENT), propfind(&ann, WORK)] {
+        for call in [put(&ann, "Theirs"), ann.call("DELETE", EVENT), propfind(&ann, DIARY)] {
             let answer = call.header("Origin", origin).send().await.expect(403);
             assert_eq!(answer.detail(), "Cross-site request");
         }
