@@ -1,15 +1,15 @@
 //! The access log: one line per request, written by a thread of its own.
 //!
-//! A worker appends its line to a buffer only it fills; the writer takes full buffers away ten times
-//! a second. A worker never waits for a slow disk or terminal: when its buffer is full the line is
-//! dropped and counted.
+//! A worker appends its line to a buffer only it fills; the writer takes buffers away ten times a
+//! second, or sooner when one is half full. A worker never waits for a slow disk or terminal: when its
+//! buffer is full the line is dropped and counted.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -66,6 +66,8 @@ pub struct AccessLog {
     shards: Arc<[Mutex<Vec<u8>>]>,
     dropped: AtomicU64,
     stop: Arc<AtomicBool>,
+    /// Wakes the writer.
+    waker: Thread,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -87,8 +89,9 @@ impl AccessLog {
                 .name("access-log".into())
                 .spawn(move || write_out(&shards, &stop, out))?
         };
+        let waker = thread.thread().clone();
         let writer = Mutex::new(Some(thread));
-        Ok(Self { format, shards, dropped: AtomicU64::new(0), stop, writer })
+        Ok(Self { format, shards, dropped: AtomicU64::new(0), stop, waker, writer })
     }
 
     /// Notes a request. Never waits.
@@ -100,11 +103,16 @@ impl AccessLog {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let was_below_half = buffer.len() < BUFFER / 2;
         // Writing to a Vec cannot fail.
         let _infallible = match self.format {
             Format::Text => write_text(&mut *buffer, line),
             Format::Json => write_json(&mut *buffer, line),
         };
+        if was_below_half && buffer.len() >= BUFFER / 2 {
+            drop(buffer);
+            self.waker.unpark();
+        }
     }
 
     /// Lines dropped because the writer could not keep up.
@@ -118,7 +126,7 @@ impl AccessLog {
         self.stop.store(true, Ordering::SeqCst);
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            thread.thread().unpark();
+            self.waker.unpark();
             // A writer that panicked has nothing left to write.
             let _panicked = thread.join();
         }
