@@ -289,7 +289,8 @@ fn check_request(mut headers: HeaderMap) {
                 && !NEVER_NAMED.contains(&name.as_str())
                 && !name.starts_with("sec-fetch-")
         });
-    let done = sanitise_request(&mut headers, &hygiene);
+    let done = portcullis::web::headers::check_request(&headers)
+        .and_then(|checked| sanitise_request(&mut headers, &hygiene, &checked));
     assert_eq!(done.is_ok(), is_sound, "{before:?}");
     if done.is_err() {
         return;

@@ -7,6 +7,7 @@
 pub mod deadline;
 pub mod download;
 mod drive;
+mod exchange;
 pub mod forward;
 pub mod identity_headers;
 pub mod pool;

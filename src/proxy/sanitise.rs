@@ -10,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::session::{CookieCredential, Credentials};
 use crate::web::cookies::{self, Found};
-use crate::web::headers::{self, Authorization, Hygiene, Unforwardable};
+use crate::web::headers::{self, Authorization, Hygiene, Unambiguous, Unforwardable};
 use crate::web::origin::Origin;
 use crate::web::target::Target;
 
@@ -77,6 +77,8 @@ impl Sanitized {
 /// What sanitising needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
+    /// The head can be read in one way only.
+    pub checked: &'a Unambiguous,
     /// Names to strip and to let through.
     pub hygiene: &'a Hygiene,
     /// Name of the session cookie without prefix.
@@ -119,7 +121,7 @@ pub fn sanitise(
     }
     let (mut parts, body) = request.into_parts();
     let credentials = credentials(&parts.headers, rules.cookie_name)?;
-    headers::sanitise_request(&mut parts.headers, rules.hygiene)?;
+    headers::sanitise_request(&mut parts.headers, rules.hygiene, rules.checked)?;
     if credentials.bearer.is_some() {
         parts.headers.remove(header::AUTHORIZATION);
     }

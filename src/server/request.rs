@@ -24,7 +24,7 @@ use super::respond;
 use super::stream_leave::StreamLeave;
 use super::worker::Worker;
 use crate::policy::{Decision, Destination, Facts, Located, Permit};
-use crate::proxy::forward::{self, Way, X_REQUEST_ID};
+use crate::proxy::forward::{self, Way};
 use crate::proxy::sanitise::Rules;
 use crate::proxy::wire::ClientState;
 use crate::proxy::{Resource, Sanitized, identity_headers, sanitise};
@@ -34,7 +34,7 @@ use crate::web::authority::Authority;
 use crate::web::client::{self, Client};
 use crate::web::cors;
 use crate::web::failure::Failure;
-use crate::web::headers::{check_request, is_navigation, is_websocket};
+use crate::web::headers::{REQUEST_ID, Unambiguous, check_request, is_navigation, is_websocket};
 use crate::web::origin::{Origin, Scheme};
 use crate::web::target::{Target, TargetError};
 
@@ -85,7 +85,7 @@ fn close(
     let mut response = outcome.unwrap_or_else(|failure| refused(failure, record));
     if let Content::Own(_) = response.body() {
         count_refusal(&pending.worker, record, response.status());
-        response.headers_mut().insert(X_REQUEST_ID, record.request_id.to_value());
+        response.headers_mut().insert(&REQUEST_ID, record.request_id.to_value());
         if is_head {
             *response.body_mut() = Content::Own(Full::default());
         }
@@ -142,6 +142,7 @@ pub(super) struct Head {
     pub(super) resource: Resource,
     /// `Host` as received.
     host: HeaderValue,
+    checked: Unambiguous,
 }
 
 /// A request whose head was read, and who answers it.
@@ -194,12 +195,13 @@ fn open(
     let destination = locate(live, &head, &request)?;
     record.route = Some(destination.route);
 
+    let Head { client, resource, host, checked } = head;
     let rules = Rules {
+        checked: &checked,
         hygiene: &live.parts(destination.route).hygiene,
         cookie_base: &live.config.sessions.cookie.name,
         cookie_name: &live.config.sessions.cookie.wire_name,
     };
-    let Head { client, resource, host } = head;
     let (sanitized, credentials) = sanitise(request, resource, host, &rules)
         .map_err(|error| refuse::invalid(worker, record, error.0))?;
     record.sent_bearer = credentials.bearer.is_some();
@@ -276,7 +278,7 @@ fn read(
         .map_err(|error| refuse::malformed(error.to_string()))?;
     record.address = client.address;
     if client.peer_is_trusted
-        && let Some(id) = headers.get(X_REQUEST_ID)
+        && let Some(id) = headers.get(&REQUEST_ID)
         && let Some(id) = RequestId::of_proxy(id.as_bytes())
     {
         record.request_id = id;
@@ -285,7 +287,7 @@ fn read(
         RefusedMethod::NotTaken => Failure::wrong_method(&[Method::GET, Method::HEAD]),
         RefusedMethod::Malformed => refuse::malformed(error.to_string()),
     })?;
-    check_request(headers).map_err(|error| refuse::malformed(error.0))?;
+    let checked = check_request(headers).map_err(|error| refuse::malformed(error.0))?;
     let authority = Authority::of_request(request.uri(), headers)
         .map_err(|_| refuse::malformed("a request names exactly one host"))?;
     if let Some(line) = &mut record.line {
@@ -298,7 +300,7 @@ fn read(
     })?;
     let (name, port, host) = authority.into_parts();
     let origin = Origin::of_host(client.scheme, name, port);
-    Ok(Head { client, resource: Resource { origin, target }, host })
+    Ok(Head { client, resource: Resource { origin, target }, host, checked })
 }
 
 /// Finds the route.

@@ -7,7 +7,8 @@ use http::header::HeaderName;
 
 pub use super::caching::guard_caching;
 pub use super::hygiene::{
-    Hygiene, Unforwardable, check_framing, check_request, sanitise_request, sanitise_response,
+    Hygiene, Unambiguous, Unforwardable, check_framing, check_request, sanitise_request,
+    sanitise_response,
 };
 pub use super::intent::{Authorization, authorization, is_navigation, is_websocket};
 
@@ -225,6 +226,9 @@ pub static FORWARDED_FOR: HeaderName = named("x-forwarded-for");
 pub static FORWARDED_PROTO: HeaderName = named("x-forwarded-proto");
 /// The host the client asked for, for upstreams.
 pub static FORWARDED_HOST: HeaderName = named("x-forwarded-host");
+
+/// The request's id, on its way up and on answers of the gateway's own.
+pub static REQUEST_ID: HeaderName = named("x-request-id");
 
 /// How a row of the table of stripped names compares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -23,15 +23,22 @@ pub struct Hygiene {
 #[error("{0}")]
 pub struct Unforwardable(pub &'static str);
 
+/// That [`check_request`] found a request's head to be readable in one way only.
+#[must_use]
+#[derive(Debug)]
+pub struct Unambiguous(());
+
 /// Takes out of a request's headers what no application may get: every name and family of the table,
 /// what `Connection` names, the headers of `hygiene.identity`, and names with `_` or `.`.
 /// `Content-Length` stays; own cookies and our bearer are not its business.
 ///
 /// # Errors
-/// [`Unforwardable`]: `Transfer-Encoding` other than exactly one `chunked`, a `Content-Length` that is
-/// not the canonical decimal, `Connection` naming a framing or end-to-end essential header
-/// (`Host`, `Content-Length`, `Cookie`, `Authorization`) or one the cross-site check looks at.
-pub fn sanitise_request(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<(), Unforwardable> {
+/// [`Unforwardable`]: `Connection` names what is no name.
+pub fn sanitise_request(
+    headers: &mut HeaderMap,
+    hygiene: &Hygiene,
+    _checked: &Unambiguous,
+) -> Result<(), Unforwardable> {
     let mut doomed = Doomed::default();
     for name in headers.keys() {
         if is_stripped(name.as_str(), hygiene) {
@@ -39,11 +46,9 @@ pub fn sanitise_request(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<()
         }
     }
     if doomed.count == 0 {
-        // Neither `Connection` nor `Transfer-Encoding` is there: both would have to go.
-        check_length(headers)?;
+        // `Connection` is not there either: it would have to go.
         return Ok(());
     }
-    check_request(headers)?;
     for value in headers.get_all(CONNECTION) {
         for token in tokens(value) {
             doom_named(token, headers, &mut doomed)
@@ -58,15 +63,17 @@ pub fn sanitise_request(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<()
 /// gateway judges by. For requests that are answered here and those that go on alike.
 ///
 /// # Errors
-/// [`Unforwardable`], as [`sanitise_request`].
-pub fn check_request(headers: &HeaderMap) -> Result<(), Unforwardable> {
+/// [`Unforwardable`]: `Transfer-Encoding` other than exactly one `chunked`, a `Content-Length` that is
+/// not the canonical decimal, `Connection` naming a framing or end-to-end essential header
+/// (`Host`, `Content-Length`, `Cookie`, `Authorization`) or one the cross-site check looks at.
+pub fn check_request(headers: &HeaderMap) -> Result<Unambiguous, Unforwardable> {
     check_framing(headers)?;
     for value in headers.get_all(CONNECTION) {
         if tokens(value).any(|token| is_essential(token) || is_judged_by(token)) {
             return Err(Unforwardable("a Connection header names a header it may not"));
         }
     }
-    Ok(())
+    Ok(Unambiguous(()))
 }
 
 /// Whether the cross-site check looks at a header.
@@ -160,10 +167,6 @@ pub fn check_framing(headers: &HeaderMap) -> Result<(), Unforwardable> {
     {
         return Err(Unforwardable("the Transfer-Encoding is not exactly one chunked"));
     }
-    check_length(headers)
-}
-
-fn check_length(headers: &HeaderMap) -> Result<(), Unforwardable> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(()) };
     let is_canonical = match length.as_bytes() {
@@ -212,6 +215,11 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    fn sanitise(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<(), Unforwardable> {
+        let checked = check_request(headers)?;
+        sanitise_request(headers, hygiene, &checked)
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -271,7 +279,7 @@ mod tests {
         ] {
             let mut headers = map(&[(name, "admin"), ("accept", "*/*"), (name, "other")]);
             let hygiene = Hygiene { identity: vec!["x-team".to_owned()], permitted: Vec::new() };
-            assert_eq!(sanitise_request(&mut headers, &hygiene), Ok(()), "{name}");
+            assert_eq!(sanitise(&mut headers, &hygiene), Ok(()), "{name}");
             assert_eq!(names(&headers), ["accept"], "{name}");
         }
     }
@@ -296,7 +304,7 @@ mod tests {
         ];
         let mut headers = map(&fields);
         let before = headers.clone();
-        assert_eq!(sanitise_request(&mut headers, &Hygiene::default()), Ok(()));
+        assert_eq!(sanitise(&mut headers, &Hygiene::default()), Ok(()));
         assert_eq!(headers, before);
     }
 
@@ -327,7 +335,7 @@ mod tests {
             ("x_team", "t"),
             ("x-team", "t"),
         ]);
-        assert_eq!(sanitise_request(&mut headers, &hygiene), Ok(()));
+        assert_eq!(sanitise(&mut headers, &hygiene), Ok(()));
         assert_eq!(names(&headers), ["x-auth-token", "x_tenant"]);
     }
 
@@ -349,14 +357,14 @@ mod tests {
         ] {
             let mut headers =
                 map(&[("a", "1"), ("x-b", "1"), ("x-c", "1"), ("connection", connection)]);
-            let result = sanitise_request(&mut headers, &Hygiene::default());
+            let result = sanitise(&mut headers, &Hygiene::default());
             assert_eq!(result.is_ok(), left.is_some(), "{connection}");
             if let Some(left) = left {
                 assert_eq!(names(&headers), left, "{connection}");
             }
         }
         let mut headers = map(&[("connection", "close"), ("connection", "x-b"), ("x-b", "1")]);
-        assert_eq!(sanitise_request(&mut headers, &Hygiene::default()), Ok(()));
+        assert_eq!(sanitise(&mut headers, &Hygiene::default()), Ok(()));
         assert!(headers.is_empty());
     }
 
@@ -387,7 +395,7 @@ mod tests {
         ] {
             let fields: Vec<_> = values.iter().map(|value| (name, *value)).collect();
             let mut headers = map(&fields);
-            let result = sanitise_request(&mut headers, &Hygiene::default());
+            let result = sanitise(&mut headers, &Hygiene::default());
             assert_eq!(result.is_ok(), accepted, "{name}: {values:?}");
             assert!(!accepted || !headers.contains_key(TRANSFER_ENCODING));
         }
@@ -417,7 +425,7 @@ mod tests {
         let names: Vec<String> = (0..50).map(|number| format!("x-auth-{number}")).collect();
         let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
         let mut headers = map(&fields);
-        assert_eq!(sanitise_request(&mut headers, &Hygiene::default()), Ok(()));
+        assert_eq!(sanitise(&mut headers, &Hygiene::default()), Ok(()));
         assert!(headers.is_empty());
     }
 
@@ -457,7 +465,7 @@ mod tests {
             let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
             let mut headers = map(&fields);
             let hygiene = Hygiene { identity: vec!["x-team".to_owned()], permitted: Vec::new() };
-            if sanitise_request(&mut headers, &hygiene).is_ok() {
+            if sanitise(&mut headers, &hygiene).is_ok() {
                 for name in headers.keys() {
                     let folded = fold(name.as_str());
                     prop_assert!(kind_of(&folded).is_none() && folded != "x-team", "{name} was let through");

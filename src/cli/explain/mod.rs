@@ -20,7 +20,7 @@ use crate::proxy::sanitise;
 use crate::server::dispatch::{self, Answerer, Question, RefusedMethod};
 use crate::server::examine::Examined;
 use crate::session::Carrier;
-use crate::web::headers::{self, Hygiene};
+use crate::web::headers::{self, Hygiene, Unambiguous};
 use crate::web::target::{Target, TargetError};
 
 /// Exit code of `--exit-code` for a request that is denied.
@@ -153,9 +153,10 @@ fn find(asked: &Asked, caller: &Supposed, examined: &Examined) -> Found {
         };
         return Found::refused(status, error.to_string());
     }
-    if let Err(error) = headers::check_request(&asked.headers) {
-        return Found::refused(400, error.0);
-    }
+    let checked = match headers::check_request(&asked.headers) {
+        Ok(checked) => checked,
+        Err(error) => return Found::refused(400, error.0),
+    };
     let target = match Target::parse(&asked.target) {
         Ok(target) => target,
         Err(error @ TargetError::TooLong) => return Found::refused(414, error.to_string()),
@@ -178,11 +179,17 @@ fn find(asked: &Asked, caller: &Supposed, examined: &Examined) -> Found {
             Some(204),
             "a preflight from a listed origin, which the gateway answers: nothing is forwarded",
         ),
-        Answerer::Routes => locate(asked, &target, caller, examined),
+        Answerer::Routes => locate(asked, &target, &checked, caller, examined),
     }
 }
 
-fn locate(asked: &Asked, target: &Target, caller: &Supposed, examined: &Examined) -> Found {
+fn locate(
+    asked: &Asked,
+    target: &Target,
+    checked: &Unambiguous,
+    caller: &Supposed,
+    examined: &Examined,
+) -> Found {
     let policy = &examined.policy;
     let destination = match policy.locate(asked.authority.host(), target, &asked.method) {
         Located::NoPlace => return Found::refused(404, "no route takes this host and path"),
@@ -200,7 +207,8 @@ fn locate(asked: &Asked, target: &Target, caller: &Supposed, examined: &Examined
         Err(error) => return Found::refused(400, error.0),
     };
     // What goes out of the head is no matter here, only whether it can be told.
-    let sanitised = headers::sanitise_request(&mut asked.headers.clone(), &Hygiene::default());
+    let mut left = asked.headers.clone();
+    let sanitised = headers::sanitise_request(&mut left, &Hygiene::default(), checked);
     if let Err(error) = sanitised {
         return Found::refused(400, error.0);
     }
