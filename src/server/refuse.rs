@@ -19,7 +19,6 @@ use crate::session::{Caller, CookieCredential, Credentials, Identity, Sessions};
 use crate::telemetry::log::Causes;
 use crate::telemetry::metrics::Refused;
 use crate::web::failure::Failure;
-use crate::web::headers::is_navigation;
 use crate::web::origin::{self, Origin};
 
 /// 400.
@@ -93,7 +92,7 @@ pub(super) fn challenge(
     record: &Record,
 ) -> Failure {
     let redirects = match live.policy.route(refusal.route).unauthenticated {
-        Unauthenticated::Auto => is_navigation(request.method(), request.headers()),
+        Unauthenticated::Auto => record.as_page,
         Unauthenticated::Redirect => true,
         Unauthenticated::Status401 => false,
     };
