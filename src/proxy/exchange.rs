@@ -119,38 +119,136 @@ impl From<ForwardError> for Broken {
     }
 }
 
-/// Sends a request and waits for the head of its answer. A request goes out once more, on a fresh
-/// connection, where the first died without harm.
-pub(super) async fn exchange(
-    reach: &Reach,
-    way: &Way<'_>,
+/// One request, its connection, and how far both have come.
+pub(super) struct Exchange {
+    pub(super) outgoing: Outgoing,
+    /// `None` until one is needed and there.
+    pub(super) connection: Option<Connection>,
     asked: Asked,
-    mut outgoing: Outgoing,
-) -> Result<(AnswerHead, Connection), ForwardError> {
-    let youngest = if outgoing.may_repeat { Duration::MAX } else { YOUNG };
-    if let Some(connection) = reach.pool.idle(way.upstream, youngest) {
-        match attempt(connection, &mut outgoing, asked, way).await {
-            Ok(answered) => return Ok(answered),
-            Err(broken) => outgoing.rewind(broken, true)?,
-        }
-    }
-    // Boxed, as every seldom way is: the future of each request has room for all it does not box.
-    Box::pin(exchange_on_fresh(reach, way, asked, outgoing)).await
+    head: HeadReader,
+    /// The body was given a moment to arrive.
+    has_waited: bool,
 }
 
-/// The same on a fresh connection, once more on another where the first died without harm.
-async fn exchange_on_fresh(
-    reach: &Reach,
-    way: &Way<'_>,
-    asked: Asked,
-    mut outgoing: Outgoing,
-) -> Result<(AnswerHead, Connection), ForwardError> {
-    loop {
-        let connection = connect(reach, way).await?;
-        match attempt(connection, &mut outgoing, asked, way).await {
-            Ok(answered) => return Ok(answered),
-            Err(broken) => outgoing.rewind(broken, false)?,
+impl Exchange {
+    /// An exchange on an idle connection, if there is one that the request may go on.
+    pub(super) fn new(reach: &Reach, way: &Way<'_>, outgoing: Outgoing, asked: Asked) -> Self {
+        let youngest = if outgoing.may_repeat { Duration::MAX } else { YOUNG };
+        let connection = reach.pool.idle(way.upstream, youngest);
+        Self { outgoing, connection, asked, head: HeadReader::new(asked), has_waited: false }
+    }
+
+    /// Sends the request and waits for the head of its answer. It goes out once more, on a fresh
+    /// connection, where the first died without harm.
+    pub(super) async fn answer(
+        &mut self,
+        reach: &Reach,
+        way: &Way<'_>,
+    ) -> Result<Box<AnswerHead>, ForwardError> {
+        if self.connection.is_some() {
+            match self.attempt(way).await {
+                Ok(head) => return Ok(head),
+                Err(broken) => self.outgoing.rewind(broken, true)?,
+            }
         }
+        // Boxed, as every seldom way is: the future of each request has room for all it does not box.
+        Box::pin(self.answer_on_fresh(reach, way)).await
+    }
+
+    /// The same on a fresh connection, once more on another where the first died without harm.
+    async fn answer_on_fresh(
+        &mut self,
+        reach: &Reach,
+        way: &Way<'_>,
+    ) -> Result<Box<AnswerHead>, ForwardError> {
+        loop {
+            self.connection = Some(connect(reach, way).await?);
+            self.head = HeadReader::new(self.asked);
+            match self.attempt(way).await {
+                Ok(head) => return Ok(head),
+                Err(broken) => self.outgoing.rewind(broken, false)?,
+            }
+        }
+    }
+
+    /// Sends the request and waits for the head of its answer, within the deadlines.
+    async fn attempt(&mut self, way: &Way<'_>) -> Result<Box<AnswerHead>, Broken> {
+        let deadlines = &way.connection.deadlines;
+        std::future::poll_fn(|cx| {
+            let polled = self.poll(deadlines, cx);
+            if polled.is_pending() {
+                deadlines.register(cx.waker());
+                if deadlines.is_due(Wait::Upstream) || deadlines.is_due(Wait::Route) {
+                    return Poll::Ready(Err(ForwardError::TimedOut.into()));
+                }
+            }
+            polled
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        deadlines: &Deadlines,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<AnswerHead>, Broken>> {
+        let is_sent = ready!(self.poll_send(cx));
+        is_sent.map_err(|cause| self.broken(cause))?;
+        self.outgoing.check_upload()?;
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(self.broken(io::ErrorKind::NotConnected.into())));
+        };
+        if let Some(body) = self.outgoing.body.take() {
+            // The body has deadlines of its own; the answer's runs from its end on.
+            deadlines.clear(Wait::Upstream);
+            connection.hand_over(|writer| AbortOnDropHandle::new(tokio::spawn(body.send(writer))));
+        }
+        loop {
+            let cause = match ready!(connection.poll_arrive(cx)) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(cause) => cause,
+                Ok(1..) => {
+                    let head =
+                        self.head.take(&mut connection.arrived).map_err(ForwardError::from)?;
+                    match head {
+                        Some(head) => return Poll::Ready(Ok(head)),
+                        None => continue,
+                    }
+                }
+            };
+            return Poll::Ready(Err(self.broken(cause)));
+        }
+    }
+
+    /// Writes the head, and what of the body has arrived with it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Outgoing { bytes, sent, body, .. } = &mut self.outgoing;
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if *sent == 0
+            && let Some(rest) = body
+        {
+            let length = bytes.len();
+            if rest.gather(cx, bytes) {
+                *body = None;
+            } else if !std::mem::replace(&mut self.has_waited, true) && bytes.len() == length {
+                // It is read only now that it is asked for, and may be there already.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        while let Some(rest @ [_, ..]) = bytes.get(*sent..) {
+            match ready!(connection.poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => *sent += count,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn broken(&self, cause: io::Error) -> Broken {
+        Broken::Io { cause, was_answering: self.head.has_begun() }
     }
 }
 
@@ -216,97 +314,4 @@ async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Connection, ForwardErro
         deadlines.set(Wait::Upstream, way.upstream.response_timeout);
     }
     Ok(connection)
-}
-
-/// Sends a request on a connection and waits for the head of its answer, within the deadlines.
-async fn attempt(
-    mut connection: Connection,
-    outgoing: &mut Outgoing,
-    asked: Asked,
-    way: &Way<'_>,
-) -> Result<(AnswerHead, Connection), Broken> {
-    let deadlines = &way.connection.deadlines;
-    let mut progress = Progress { head: HeadReader::new(asked), has_waited: false };
-    let head = std::future::poll_fn(|cx| {
-        let polled = progress.poll(&mut connection, outgoing, deadlines, cx);
-        if polled.is_pending() {
-            deadlines.register(cx.waker());
-            if deadlines.is_due(Wait::Upstream) || deadlines.is_due(Wait::Route) {
-                return Poll::Ready(Err(ForwardError::TimedOut.into()));
-            }
-        }
-        polled
-    });
-    let head = head.await?;
-    Ok((head, connection))
-}
-
-/// How far an attempt has come.
-struct Progress {
-    head: HeadReader,
-    /// The body was given a moment to arrive.
-    has_waited: bool,
-}
-
-impl Progress {
-    fn poll(
-        &mut self,
-        connection: &mut Connection,
-        outgoing: &mut Outgoing,
-        deadlines: &Deadlines,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, Broken>> {
-        let is_sent = ready!(self.poll_send(connection, outgoing, cx));
-        is_sent.map_err(|cause| self.broken(cause))?;
-        outgoing.check_upload()?;
-        if let Some(body) = outgoing.body.take() {
-            // The body has deadlines of its own; the answer's runs from its end on.
-            deadlines.clear(Wait::Upstream);
-            connection.hand_over(|writer| AbortOnDropHandle::new(tokio::spawn(body.send(writer))));
-        }
-        loop {
-            let count = ready!(connection.poll_arrive(cx)).map_err(|cause| self.broken(cause))?;
-            if count == 0 {
-                return Poll::Ready(Err(self.broken(io::ErrorKind::UnexpectedEof.into())));
-            }
-            let head = self.head.take(&mut connection.arrived).map_err(ForwardError::from)?;
-            if let Some(head) = head {
-                return Poll::Ready(Ok(head));
-            }
-        }
-    }
-
-    /// Writes the head, and what of the body has arrived with it.
-    fn poll_send(
-        &mut self,
-        connection: &mut Connection,
-        outgoing: &mut Outgoing,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if outgoing.sent == 0
-            && let Some(body) = &mut outgoing.body
-        {
-            let length = outgoing.bytes.len();
-            if body.gather(cx, &mut outgoing.bytes) {
-                outgoing.body = None;
-            } else if !std::mem::replace(&mut self.has_waited, true)
-                && outgoing.bytes.len() == length
-            {
-                // It is read only now that it is asked for, and may be there already.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-        while let Some(rest @ [_, ..]) = outgoing.bytes.get(outgoing.sent..) {
-            match ready!(connection.poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => outgoing.sent += count,
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn broken(&self, cause: io::Error) -> Broken {
-        Broken::Io { cause, was_answering: self.head.has_begun() }
-    }
 }

@@ -13,7 +13,7 @@ use super::answer::{AnswerHead, Asked, HeadError};
 use super::connection::{Connection, Switched};
 use super::deadline::Wait;
 use super::download::Stream;
-use super::exchange::exchange;
+use super::exchange::Exchange;
 pub use super::exchange::{ForwardError, Reach, Way};
 use super::outgoing::Outgoing;
 use super::pool::Lease;
@@ -70,18 +70,19 @@ pub fn forward<'a>(
     let asked = Asked::new(&request.method, request.is_websocket());
     let client_upgrade = request.upgrade.take();
     let outgoing = Outgoing::new(reach, request, way, identity, asked);
+    let mut exchange = Exchange::new(reach, way, outgoing, asked);
     async move {
-        let upload = outgoing.upload.clone();
-        let outcome = exchange(reach, way, asked, outgoing).await;
-        if let Some(upload) = &upload {
+        let outcome = exchange.answer(reach, way).await;
+        if let Some(upload) = &exchange.outgoing.upload {
             // The body may go on; from here the answer's own deadlines count.
             upload.note_answer();
         }
         deadlines.clear(Wait::Route);
         deadlines.clear(Wait::Upstream);
-        let (head, connection) = outcome?;
+        let (head, connection) = (outcome?, exchange.connection);
         let took = Tick::since(reach.clock.tick(), begun);
-        accept(head, connection, client_upgrade, took, (reach, way))
+        let connection = connection.ok_or(ForwardError::Head(HeadError::Malformed(None)))?;
+        accept(*head, connection, client_upgrade, took, (reach, way))
     }
 }
 

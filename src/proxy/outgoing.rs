@@ -25,7 +25,7 @@ pub(super) struct Outgoing {
     /// How many of them were written.
     pub(super) sent: usize,
     /// The rest of the body, until a task sends it.
-    pub(super) body: Option<Upload>,
+    pub(super) body: Option<Box<Upload>>,
     /// What the one who sends the body says of it.
     pub(super) upload: Option<Arc<UploadState>>,
     /// Sending it twice does what sending it once does, and it can be sent twice at all.
@@ -48,7 +48,8 @@ impl Outgoing {
         let may_repeat = is_empty && is_repeatable(&request.method);
         let body = (!is_empty).then(|| {
             let (progress, answer) = (reach.ticker.deadlines(), &way.connection.deadlines);
-            Upload::new(request.body, progress, answer, way.upstream.response_timeout)
+            let timeout = way.upstream.response_timeout;
+            Box::new(Upload::new(request.body, progress, answer, timeout))
         });
         let upload = body.as_ref().map(|body| Arc::clone(&body.state));
         Self { bytes, sent: 0, body, upload, may_repeat }

@@ -8,7 +8,7 @@ use http::header::HeaderName;
 pub use super::caching::guard_caching;
 pub use super::framing::FramingFields;
 pub use super::hygiene::{
-    AnswerFields, Hygiene, Unambiguous, Unforwardable, check_request, has_token, sanitise_request,
+    AnswerFields, Hygiene, Unambiguous, Unforwardable, check_request, sanitise_request,
 };
 pub use super::intent::{Authorization, authorization, is_navigation, is_websocket};
 

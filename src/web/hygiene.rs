@@ -90,13 +90,16 @@ fn is_judged_by(name: &[u8]) -> bool {
 pub struct AnswerFields {
     kept: HeaderMap,
     named: Vec<HeaderName>,
+    closes: bool,
+    keeps_alive: bool,
 }
 
 impl AnswerFields {
     /// None yet, with room for some.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { kept: HeaderMap::with_capacity(capacity), named: Vec::new() }
+        let kept = HeaderMap::with_capacity(capacity);
+        Self { kept, named: Vec::new(), closes: false, keeps_alive: false }
     }
 
     /// Adds a field, unless it goes no further.
@@ -104,13 +107,23 @@ impl AnswerFields {
         if kind_of(name.as_str()) != Some(Kind::Hop) {
             self.kept.append(name, value);
         } else if name == CONNECTION {
-            for token in tokens(&value).filter(|token| !is_about_the_connection(token)) {
-                // What is no name names nothing, and framing is not its business.
-                if !is_essential(token) {
+            for token in tokens(&value) {
+                if token.eq_ignore_ascii_case(b"close") {
+                    self.closes = true;
+                } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                    self.keeps_alive = true;
+                } else if !is_essential(token) {
+                    // What is no name names nothing, and framing is not its business.
                     self.named.extend(HeaderName::from_bytes(token));
                 }
             }
         }
+    }
+
+    /// Whether the connection may serve another request (RFC 9112 section 9.3).
+    #[must_use]
+    pub const fn is_persistent(&self, is_http_11: bool) -> bool {
+        !self.closes && (is_http_11 || self.keeps_alive)
     }
 
     /// What is left.
@@ -121,17 +134,6 @@ impl AnswerFields {
         }
         self.kept
     }
-}
-
-/// Whether a list in a field, `Connection` for instance, holds a token, in any case.
-#[must_use]
-pub fn has_token(list: &HeaderValue, token: &[u8]) -> bool {
-    tokens(list).any(|one| one.eq_ignore_ascii_case(token))
-}
-
-/// Whether a token of `Connection` names no field.
-fn is_about_the_connection(token: &[u8]) -> bool {
-    token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
 }
 
 /// Names kept without allocating.
@@ -206,7 +208,7 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Notes a header that `Connection` names, if the head holds it. `None` when the token is no name.
 fn doom_named(token: &[u8], headers: &HeaderMap, doomed: &mut Doomed) -> Option<()> {
-    if is_about_the_connection(token) {
+    if token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
         return Some(());
     }
     let name = HeaderName::from_bytes(token).ok()?;
