@@ -96,8 +96,8 @@ impl Policy {
     /// Whether a path lies at or below `portal.path`.
     #[must_use]
     pub fn is_portal(&self, segments: &Segments) -> bool {
-        self.portal.len() <= segments.len()
-            && self.portal.iter().zip(segments.iter()).all(|(want, part)| **want == *part)
+        let is_there = |(at, want): (usize, &Box<[u8]>)| segments.get(at) == Some(want);
+        self.portal.iter().enumerate().all(is_there)
     }
 
     /// Whether any route takes this host: exactly (a route names it), by a wildcard, or by the routes

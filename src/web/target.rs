@@ -98,6 +98,12 @@ impl Segments {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
+    /// Whether any of them holds a capital letter of ASCII.
+    #[must_use]
+    pub fn has_capital(&self) -> bool {
+        self.bytes.iter().any(u8::is_ascii_uppercase)
+    }
+
     fn with_capacity(bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), count: 0, ends: [0; INLINE], more: Vec::new() }
     }
