@@ -3,15 +3,28 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::Uri;
 use idna::AsciiDenyList;
+
+use super::fields::{Fields, Name};
 
 /// Longest accepted `Host`, in bytes.
 const MAX_AUTHORITY: usize = 255;
 /// Longest host name (RFC 1035 section 2.3.4, written out), and label.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
+
+/// Which bytes a label is made of.
+static IN_LABEL: [bool; 256] = {
+    let mut taken = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        taken[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        byte += 1;
+    }
+    taken
+};
 
 /// A normalised host: lower case, A-labels, no port, no final dot; IPv6 addresses in brackets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -93,23 +106,22 @@ impl Host {
         if text.is_empty() || text.len() > MAX_NAME {
             return Err(InvalidAuthority);
         }
-        let mut name = String::with_capacity(text.len());
         let mut label = 0;
         for byte in text {
-            match byte {
-                b'.' if label == 0 => return Err(InvalidAuthority),
-                b'.' => label = 0,
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < MAX_LABEL => {
-                    label += 1;
-                }
-                _ => return Err(InvalidAuthority),
+            if *byte == b'.' && label > 0 {
+                label = 0;
+            } else if IN_LABEL[usize::from(*byte)] && label < MAX_LABEL {
+                label += 1;
+            } else {
+                return Err(InvalidAuthority);
             }
-            name.push(char::from(byte.to_ascii_lowercase()));
         }
-        if label == 0 || (ends_in_number(&name) && name.parse::<Ipv4Addr>().is_err()) {
+        let last = text.get(text.len() - label..).unwrap_or_default();
+        let name = std::str::from_utf8(text).map_err(|_| InvalidAuthority)?;
+        if label == 0 || (is_number(last) && name.parse::<Ipv4Addr>().is_err()) {
             return Err(InvalidAuthority);
         }
-        Ok(Self(name))
+        Ok(Self(name.to_ascii_lowercase()))
     }
 }
 
@@ -155,12 +167,9 @@ impl Authority {
     /// # Errors
     /// [`InvalidAuthority`] (400): no `Host` or several, one that does not parse, a target in authority
     /// form, or a target that names another host, another port or a scheme that is not HTTP's.
-    pub fn of_request(uri: &Uri, headers: &HeaderMap) -> Result<Self, InvalidAuthority> {
-        let mut fields = headers.get_all(HOST).iter();
-        let (Some(field), None) = (fields.next(), fields.next()) else {
-            return Err(InvalidAuthority);
-        };
-        let authority = Self::read(field.clone())?;
+    pub fn of_request(uri: &Uri, fields: &Fields<'_>) -> Result<Self, InvalidAuthority> {
+        let field = fields.first(Name::Host).filter(|_| !fields.is_repeated(Name::Host));
+        let authority = Self::read(field.ok_or(InvalidAuthority)?.clone())?;
         let Some(target) = uri.authority() else { return Ok(authority) };
         let target = Self::parse(target.as_str().as_bytes())?;
         let default = match uri.scheme_str() {
@@ -198,14 +207,13 @@ impl Authority {
     }
 }
 
-/// Whether a name's last label is a number, which makes it an address or nothing (WHATWG URL, "ends
+/// Whether a name's last label is a number, which makes the name an address or nothing (WHATWG URL, "ends
 /// in a number"): `127.1` or `0x7f.1` reach the loopback with some resolvers.
-fn ends_in_number(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
-    last.bytes().all(|byte| byte.is_ascii_digit())
-        || last
-            .strip_prefix("0x")
-            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+fn is_number(last: &[u8]) -> bool {
+    match last {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        digits => digits.iter().all(u8::is_ascii_digit),
+    }
 }
 
 fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
@@ -223,6 +231,7 @@ fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use http::header::{HOST, HeaderMap};
     use proptest::prelude::*;
 
     use super::*;
@@ -344,7 +353,7 @@ mod tests {
             }
             let uri: Uri = target.parse().unwrap();
             assert_eq!(
-                Authority::of_request(&uri, &headers).is_ok(),
+                Authority::of_request(&uri, &Fields::of(&headers)).is_ok(),
                 accepted,
                 "{target} {hosts:?}"
             );
