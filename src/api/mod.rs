@@ -24,8 +24,8 @@ use crate::accounts::{Accounts, Credential, Opened, SignInError, SignInRequest, 
 use crate::config::Config;
 use crate::session::{Caller, Carrier, Identity};
 use crate::web::cors::preflight_method;
-use crate::web::fields::Fields;
 use crate::web::failure::Failure;
+use crate::web::fields::Fields;
 use crate::web::form::{Form, FormError};
 use crate::web::origin::Site;
 use crate::web::target::Target;

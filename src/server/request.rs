@@ -1,5 +1,6 @@
 //! A request's way through the gateway, step by step. `ARCHITECTURE.md` draws it.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
@@ -30,7 +31,7 @@ use crate::proxy::wire::ClientState;
 use crate::proxy::{Resource, Sanitized, identity_headers, sanitise};
 use crate::session::{Caller, Credentials, RecogniseError};
 use crate::telemetry::metrics::Refused;
-use crate::web::authority::Authority;
+use crate::web::authority::LastHost;
 use crate::web::client::{self, Client};
 use crate::web::cors;
 use crate::web::failure::Failure;
@@ -46,12 +47,13 @@ use crate::web::target::{Target, TargetError};
 pub(super) fn serve(
     worker: &Arc<Worker>,
     state: &Arc<ClientState>,
+    last_host: &RefCell<LastHost>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
     state.begin_request(!request.body().is_end_stream());
     let mut pending = Pending::begin(worker);
     let is_head = request.method() == Method::HEAD;
-    let opening = AssertUnwindSafe(|| open(&mut pending, state, request));
+    let opening = AssertUnwindSafe(|| open(&mut pending, state, last_host, request));
     let opened = catch_unwind(opening).unwrap_or_else(|_said| Err(panicked(worker)));
     let state = Arc::clone(state);
     async move {
@@ -167,21 +169,22 @@ struct Routed {
 fn open(
     pending: &mut Pending,
     state: &ClientState,
+    last_host: &RefCell<LastHost>,
     request: Request<Incoming>,
 ) -> Result<Opened, Failure> {
     let (worker, record) = (&*pending.worker, &mut pending.record);
-    let live = &Arc::clone(&record.live);
     let (method, fields) = (request.method(), &Fields::of(request.headers()));
     pending.is_handshake = method == Method::CONNECT || is_websocket(method, fields);
     record.as_page = is_navigation(method, fields);
-    record.listed_origin = cors::listed_origin(fields, &live.config.origins);
+    record.listed_origin = cors::listed_origin(fields, &record.live.config.origins);
     if state.had_fragment() {
         return Err(refuse::malformed("the request target is not in origin form"));
     }
     if worker.gateway.access.is_some() {
         record.line = Some(LineParts::of(&request));
     }
-    let head = read(state.peer, &request, fields, live, record)?;
+    let head = read(state.peer, last_host, &request, fields, record)?;
+    let live = &*record.live;
     let answerer = own::answerer(live, &head, method, fields);
     record.is_portal = answerer.is_own();
     match answerer {
@@ -265,13 +268,13 @@ async fn route(
 /// Reads the head: client, host, method, target. What no route may permit is refused here.
 fn read(
     peer: IpAddr,
+    last_host: &RefCell<LastHost>,
     request: &Request<Incoming>,
     fields: &Fields<'_>,
-    live: &Live,
     record: &mut Record,
 ) -> Result<Head, Failure> {
     record.address = Some(peer);
-    let client = client::client(peer, Scheme::Http, fields, &live.config.trusted_proxies)
+    let client = client::client(peer, Scheme::Http, fields, &record.live.config.trusted_proxies)
         .map_err(|error| refuse::malformed(error.to_string()))?;
     record.address = client.address;
     if client.peer_is_trusted
@@ -285,7 +288,9 @@ fn read(
         RefusedMethod::Malformed => refuse::malformed(error.to_string()),
     })?;
     let checked = check_request(fields).map_err(|error| refuse::malformed(error.0))?;
-    let authority = Authority::of_request(request.uri(), fields)
+    let authority = last_host
+        .borrow_mut()
+        .of_request(request.uri(), fields)
         .map_err(|_| refuse::malformed("a request names exactly one host"))?;
     if let Some(line) = &mut record.line {
         authority.host().as_str().clone_into(&mut line.host);
@@ -355,7 +360,7 @@ fn decide(
     request: &Sanitized,
     record: &mut Record,
 ) -> Result<Permit, Failure> {
-    let live = &Arc::clone(&record.live);
+    let live = &*record.live;
     let facts = Facts {
         caller: asked.caller.identity().map(|identity| &identity.subject),
         client: asked.client.address,

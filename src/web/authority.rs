@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::uri::Uri;
@@ -28,7 +29,7 @@ static IN_LABEL: [bool; 256] = {
 
 /// A normalised host: lower case, A-labels, no port, no final dot; IPv6 addresses in brackets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Host(String);
+pub struct Host(Arc<str>);
 
 /// A `Host` header: the normalised host, the port if one was given, and the bytes as received.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,7 +101,7 @@ impl Host {
             let address = rest.strip_suffix(b"]").and_then(|rest| std::str::from_utf8(rest).ok());
             let address: Ipv6Addr =
                 address.and_then(|text| text.parse().ok()).ok_or(InvalidAuthority)?;
-            return Ok(Self(format!("[{address}]")));
+            return Ok(Self(format!("[{address}]").into()));
         }
         let text = text.strip_suffix(b".").unwrap_or(text);
         if text.is_empty() || text.len() > MAX_NAME {
@@ -121,7 +122,7 @@ impl Host {
         if label == 0 || (is_number(last) && name.parse::<Ipv4Addr>().is_err()) {
             return Err(InvalidAuthority);
         }
-        Ok(Self(name.to_ascii_lowercase()))
+        Ok(Self(name.to_ascii_lowercase().into()))
     }
 }
 
@@ -168,18 +169,25 @@ impl Authority {
     /// [`InvalidAuthority`] (400): no `Host` or several, one that does not parse, a target in authority
     /// form, or a target that names another host, another port or a scheme that is not HTTP's.
     pub fn of_request(uri: &Uri, fields: &Fields<'_>) -> Result<Self, InvalidAuthority> {
-        let field = fields.first(Name::Host).filter(|_| !fields.is_repeated(Name::Host));
-        let authority = Self::read(field.ok_or(InvalidAuthority)?.clone())?;
-        let Some(target) = uri.authority() else { return Ok(authority) };
+        LastHost::default().of_request(uri, fields)
+    }
+
+    /// The same host under the same port, as another request sent it.
+    fn sent_as(&self, received: HeaderValue) -> Self {
+        Self { host: self.host.clone(), port: self.port, received }
+    }
+
+    fn check_repeated(&self, uri: &Uri) -> Result<(), InvalidAuthority> {
+        let Some(target) = uri.authority() else { return Ok(()) };
         let target = Self::parse(target.as_str().as_bytes())?;
         let default = match uri.scheme_str() {
             Some("http") => 80,
             Some("https") => 443,
             Some(_) | None => return Err(InvalidAuthority),
         };
-        let is_same = target.host == authority.host
-            && target.port.unwrap_or(default) == authority.port.unwrap_or(default);
-        if is_same { Ok(authority) } else { Err(InvalidAuthority) }
+        let is_same = target.host == self.host
+            && target.port.unwrap_or(default) == self.port.unwrap_or(default);
+        if is_same { Ok(()) } else { Err(InvalidAuthority) }
     }
 
     /// The normalised host.
@@ -204,6 +212,36 @@ impl Authority {
     #[must_use]
     pub const fn received(&self) -> &HeaderValue {
         &self.received
+    }
+}
+
+/// The host that a connection's last request named. Nearly every one names the same again, in the same
+/// bytes, which are then not read again.
+#[derive(Debug, Default)]
+pub struct LastHost(Option<Authority>);
+
+impl LastHost {
+    /// [`Authority::of_request`] for the connection's next request.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_request(
+        &mut self,
+        uri: &Uri,
+        fields: &Fields<'_>,
+    ) -> Result<Authority, InvalidAuthority> {
+        let field = fields.first(Name::Host).filter(|_| !fields.is_repeated(Name::Host));
+        let field = field.ok_or(InvalidAuthority)?;
+        let authority = match &self.0 {
+            Some(last) if last.received == *field => last.sent_as(field.clone()),
+            Some(_) | None => {
+                // A copy of the value is kept, since the value itself keeps the whole head in memory.
+                let kept = Authority::parse(field.as_bytes())?;
+                self.0.insert(kept).sent_as(field.clone())
+            }
+        };
+        authority.check_repeated(uri)?;
+        Ok(authority)
     }
 }
 
@@ -357,6 +395,34 @@ mod tests {
                 accepted,
                 "{target} {hosts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_connections_next_request_is_read_as_if_it_were_the_first() {
+        let requests: [(&str, &[&str]); 12] = [
+            ("/x", &["a.example"]),
+            ("/x", &["a.example"]),
+            ("/x", &["A.example"]),
+            ("/x", &["a.example:81"]),
+            ("http://a.example:81/x", &["a.example:81"]),
+            ("http://a.example/x", &["a.example:81"]),
+            ("/x", &["a..example"]),
+            ("/x", &["a.example:81"]),
+            ("/x", &["a.example:81", "a.example:81"]),
+            ("/x", &[]),
+            ("http://b/x", &["a.example:81"]),
+            ("/x", &["b"]),
+        ];
+        let mut last = LastHost::default();
+        for (target, hosts) in requests {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            let (uri, fields) = (target.parse().unwrap(), Fields::of(&headers));
+            let first = Authority::of_request(&uri, &fields);
+            assert_eq!(last.of_request(&uri, &fields), first, "{target} {hosts:?}");
         }
     }
 

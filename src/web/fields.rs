@@ -207,8 +207,10 @@ impl<'a> Fields<'a> {
     /// Every value under a name, in order.
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
         // Only the seldom name that stands there twice is looked up.
-        let further = self.is_repeated(name).then(|| self.headers.get_all(&NAMES[name as usize]));
-        self.first(name).into_iter().chain(further.into_iter().flatten().skip(1))
+        let further = self
+            .is_repeated(name)
+            .then(|| self.headers.get_all(&NAMES[name as usize]).iter().skip(1));
+        self.first(name).into_iter().chain(further.into_iter().flatten())
     }
 }
 
