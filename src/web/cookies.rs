@@ -107,9 +107,12 @@ impl Share {
         lines: impl Iterator<Item = &'a HeaderValue>,
         mut is_own: impl FnMut(&'a [u8]) -> bool,
     ) -> Self {
-        let shares = lines.map(|line| Self::of(line, &mut is_own));
-        let same = |one, other| if one == other { one } else { Self::Part };
-        shares.reduce(same).unwrap_or(Self::Nothing)
+        let mut all = None;
+        for line in lines {
+            let share = Self::of(line, &mut is_own);
+            all = Some(if all.is_none_or(|all| all == share) { share } else { Self::Part });
+        }
+        all.unwrap_or(Self::Nothing)
     }
 
     /// Of one line.

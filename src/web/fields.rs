@@ -218,10 +218,17 @@ impl<'a> Fields<'a> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use http::{Method, Uri};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::web::headers::kind_of;
+    use crate::web::authority::Authority;
+    use crate::web::client::client;
+    use crate::web::cors::{listed_origin, preflight_method};
+    use crate::web::headers::{
+        Authorization, authorization, check_request, is_navigation, is_websocket, kind_of,
+    };
+    use crate::web::origin::{Origin, Scheme};
 
     const ALL: [Name; COUNT] = [
         Name::Accept,
@@ -248,6 +255,160 @@ mod tests {
             assert_eq!(Name::of(spelled.as_str()), Some(name));
             let is_stripped = kind_of(spelled.as_str()).is_some();
             assert_eq!(Names::STRIPPED.has(name), is_stripped, "{spelled}");
+        }
+    }
+
+    /// The answers as they were read before there were [`Fields`]: each name looked up by itself.
+    mod looked_up {
+        use http::header::{
+            ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, UPGRADE,
+        };
+        use http::{HeaderMap, HeaderValue, Method};
+
+        use super::Authority;
+
+        fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none())
+        }
+
+        fn tokens(headers: &HeaderMap) -> Vec<Vec<u8>> {
+            let lines = headers.get_all(CONNECTION).into_iter();
+            let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+            tokens.map(|token| token.trim_ascii().to_ascii_lowercase()).collect()
+        }
+
+        pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+            one(headers, UPGRADE.as_str())
+                .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+                && tokens(headers).iter().any(|token| token == b"upgrade")
+        }
+
+        /// Where `Accept` is one type at most.
+        pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
+            if headers.contains_key("sec-fetch-mode") {
+                return one(headers, "sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+            }
+            headers.get_all("accept").iter().any(|kind| kind == "text/html")
+        }
+
+        pub(super) fn is_unambiguous(headers: &HeaderMap) -> bool {
+            let is_framed = |name: &str, is_taken: fn(&HeaderValue) -> bool| {
+                !headers.contains_key(name) || one(headers, name).is_some_and(is_taken)
+            };
+            let essential: [&[u8]; 6] = [
+                b"host",
+                b"cookie",
+                b"authorization",
+                b"content-length",
+                b"transfer-encoding",
+                b"origin",
+            ];
+            is_framed("transfer-encoding", |coding| coding == "chunked")
+                && is_framed(CONTENT_LENGTH.as_str(), |length| length == "1")
+                && !tokens(headers).iter().any(|token| essential.contains(&token.as_slice()))
+        }
+
+        pub(super) fn authority(headers: &HeaderMap) -> Option<Authority> {
+            one(headers, HOST.as_str()).and_then(|host| Authority::parse(host.as_bytes()).ok())
+        }
+
+        /// Ours, if anything; an error where there are several.
+        pub(super) fn token(headers: &HeaderMap) -> Result<bool, ()> {
+            match headers.get_all(AUTHORIZATION).iter().count() {
+                0 => Ok(false),
+                1 => Ok(one(headers, "authorization").is_some_and(|field| field == "Bearer pc_x")),
+                _ => Err(()),
+            }
+        }
+
+        pub(super) fn is_listed(headers: &HeaderMap) -> bool {
+            one(headers, "origin").is_some_and(|origin| origin == "https://a.example")
+        }
+
+        pub(super) fn preflight(headers: &HeaderMap) -> Option<Method> {
+            let asked =
+                headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| is_listed(headers))?;
+            Method::from_bytes(asked.as_bytes()).ok()
+        }
+
+        /// The last hop that is no proxy, and whether the scheme is `https`; an error for nonsense.
+        pub(super) fn client(headers: &HeaderMap) -> Result<(bool, bool), ()> {
+            let hops: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+            let schemes: Vec<_> = headers.get_all("x-forwarded-proto").iter().collect();
+            let is_sound = hops.iter().all(|hop| *hop == "1.2.3.4")
+                && schemes.iter().all(|scheme| *scheme == "https");
+            if is_sound { Ok((!hops.is_empty(), !schemes.is_empty())) } else { Err(()) }
+        }
+    }
+
+    /// Values that mean something under one name or another.
+    const VALUES: [&str; 21] = [
+        "",
+        "websocket",
+        "upgrade",
+        "keep-alive, Upgrade",
+        "chunked",
+        "1",
+        "01",
+        "navigate",
+        "text/html",
+        "https://a.example",
+        "https://b.example",
+        "PUT",
+        "a.example",
+        "b..c",
+        "close, HOST",
+        "origin",
+        "x-team",
+        "Bearer pc_x",
+        "Basic x",
+        "1.2.3.4",
+        "https",
+    ];
+
+    proptest! {
+        #[test]
+        fn answers_are_those_of_looking_up_each_name(
+            fields in prop::collection::vec((names(), prop::sample::select(VALUES.to_vec())), 0..12),
+            // So that there is something to answer, most heads hold the names of one kind of question.
+            question in prop::sample::select(vec![
+                &[Name::Upgrade, Name::Connection][..],
+                &[Name::Accept, Name::SecFetchMode],
+                &[Name::Host, Name::Authorization],
+                &[Name::Origin, Name::AskedMethod],
+                &[Name::ForwardedFor, Name::ForwardedProto],
+                &[Name::ContentLength, Name::TransferEncoding, Name::Connection],
+            ]),
+            values in prop::collection::vec(prop::sample::select(VALUES.to_vec()), 0..5),
+        ) {
+            let asked = question.iter().cycle().map(|name| NAMES[*name as usize].as_str());
+            let asked = asked.zip(values).map(|(name, value)| (name.to_owned(), value));
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields.into_iter().chain(asked) {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            let fields = &Fields::of(&headers);
+            prop_assert_eq!(is_websocket(&Method::GET, fields), looked_up::is_websocket(&headers));
+            prop_assert_eq!(is_navigation(&Method::GET, fields), looked_up::is_navigation(&headers));
+            prop_assert_eq!(check_request(fields).is_ok(), looked_up::is_unambiguous(&headers));
+            let authority = Authority::of_request(&Uri::from_static("/"), fields).ok();
+            prop_assert_eq!(authority, looked_up::authority(&headers));
+            let token = match authorization(fields) {
+                Authorization::NotOurs => Ok(false),
+                Authorization::Ours(_) => Ok(true),
+                Authorization::Several => Err(()),
+            };
+            prop_assert_eq!(token, looked_up::token(&headers));
+            let listed = [Origin::parse("https://a.example").unwrap()];
+            prop_assert_eq!(listed_origin(fields, &listed).is_some(), looked_up::is_listed(&headers));
+            let asked = preflight_method(&Method::OPTIONS, fields, &listed);
+            prop_assert_eq!(asked, looked_up::preflight(&headers));
+            let proxy = "10.0.0.1/32".parse().unwrap();
+            let said = client("10.0.0.1".parse().unwrap(), Scheme::Http, fields, &[proxy]);
+            let said = said.map(|client| (client.address.is_some(), client.scheme == Scheme::Https));
+            prop_assert_eq!(said.map_err(|_| ()), looked_up::client(&headers));
         }
     }
 
