@@ -400,11 +400,13 @@ mod tests {
 
     #[test]
     fn a_connections_next_request_is_read_as_if_it_were_the_first() {
-        let requests: [(&str, &[&str]); 12] = [
+        let requests: [(&str, &[&str]); 14] = [
             ("/x", &["a.example"]),
             ("/x", &["a.example"]),
             ("/x", &["A.example"]),
+            ("/x", &["b.example"]),
             ("/x", &["a.example:81"]),
+            ("/x", &["a.example:82"]),
             ("http://a.example:81/x", &["a.example:81"]),
             ("http://a.example/x", &["a.example:81"]),
             ("/x", &["a..example"]),
