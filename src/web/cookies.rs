@@ -68,9 +68,12 @@ pub fn read<'a>(fields: &Fields<'a>, name: &str, base: &str) -> (Found<'a>, Shar
 /// without regard to case, as browsers do) it is `base`, or begins with `base` and `-`.
 #[must_use]
 pub fn is_own(name: &[u8], base: &str) -> bool {
-    let unprefixed = strip_prefix_ignoring_case(name, b"__Host-")
-        .or_else(|| strip_prefix_ignoring_case(name, b"__Secure-"))
-        .unwrap_or(name);
+    let unprefixed = match name {
+        [b'_', b'_', ..] => strip_prefix_ignoring_case(name, b"__Host-")
+            .or_else(|| strip_prefix_ignoring_case(name, b"__Secure-"))
+            .unwrap_or(name),
+        _ => name,
+    };
     match unprefixed.strip_prefix(base.as_bytes()) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"-"),
         None => false,

@@ -10,7 +10,9 @@ pub use super::hygiene::{
     Hygiene, Unambiguous, Unforwardable, check_framing, check_request, sanitise_request,
     sanitise_response,
 };
-pub use super::intent::{Authorization, authorization, is_navigation, is_websocket};
+pub use super::intent::{
+    Authorization, USUAL_JWT_START, authorization, is_navigation, is_websocket,
+};
 
 /// A family of identity header names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -134,6 +134,19 @@ fn bearer(field: &[u8]) -> Option<&[u8]> {
     is_bearer.then(|| rest.trim_ascii())
 }
 
+/// How the headers of the tokens issued here begin: `{"typ":"at+jwt","alg":"HS256","kid":"pc`, encoded.
+pub const USUAL_JWT_START: &str = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiIsImtpZCI6InBj";
+
+/// Whether a header is, byte for byte, one that a token issued here has: behind the beginning stand a hyphen,
+/// eight hexadecimal digits and the end of the object. No more need be read of it to know its `kid`.
+fn is_usual_header(encoded: &[u8]) -> bool {
+    let Some(rest) = encoded.strip_prefix(USUAL_JWT_START.as_bytes()) else { return false };
+    let mut decoded = [0; 12];
+    let Ok(11) = URL_SAFE_NO_PAD.decode_slice(rest, &mut decoded) else { return false };
+    let [b'-', digits @ .., b'"', b'}', _] = decoded else { return false };
+    digits.iter().all(u8::is_ascii_hexdigit)
+}
+
 /// Longest JWT header looked into, in encoded bytes: ours are far shorter.
 const MAX_JWT_HEADER: usize = 1024;
 
@@ -150,8 +163,12 @@ fn has_our_shape(token: &[u8]) -> bool {
     if end > MAX_JWT_HEADER {
         return false;
     }
+    let encoded = &token[..end];
+    if is_usual_header(encoded) {
+        return true;
+    }
     let mut decoded = [0; MAX_JWT_HEADER];
-    let Ok(length) = URL_SAFE_NO_PAD.decode_slice(&token[..end], &mut decoded) else {
+    let Ok(length) = URL_SAFE_NO_PAD.decode_slice(encoded, &mut decoded) else {
         return false;
     };
     serde_json::from_slice::<Header<'_>>(&decoded[..length])
@@ -241,6 +258,27 @@ mod tests {
                 expected,
                 "{method} {fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_usual_header_is_one_whose_kid_is_ours() {
+        for (kid, is_usual) in [
+            ("pc-0123abcd", true),
+            ("pc-0123abc", false),
+            ("pc-0123abcde", false),
+            ("pc_0123abcd", false),
+            ("pc-0123abcg", false),
+            ("pc-\",\"k\":\"1", false),
+        ] {
+            let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#);
+            let encoded = URL_SAFE_NO_PAD.encode(header);
+            assert_eq!(is_usual_header(encoded.as_bytes()), is_usual, "{kid}");
+        }
+        for more in [r#","kid":"theirs"}"#, "}"] {
+            let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"pc-0123abcd"{more}"#);
+            let encoded = URL_SAFE_NO_PAD.encode(header);
+            assert_eq!(is_usual_header(encoded.as_bytes()), more == "}", "{more}");
         }
     }
 
