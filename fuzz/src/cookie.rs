@@ -5,6 +5,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use portcullis::proxy::sanitise::credentials;
 use portcullis::session::CookieCredential;
 use portcullis::web::cookies::{self, Found};
+use portcullis::web::fields::Fields;
 
 const BASE: &str = "portcullis";
 const NAMES: [&str; 3] = ["portcullis", "__Host-portcullis", "__Secure-portcullis"];
@@ -32,7 +33,9 @@ fn check_request(lines: &[HeaderValue]) {
             .into_iter()
             .filter_map(|pair| Some(pair.strip_prefix(format!("{name}=").as_bytes())?.to_vec()))
             .collect();
-        let (found, credential) = (cookies::find(&headers, name), credentials(&headers, name));
+        let (all, found) = (Fields::of(&headers), cookies::find(&headers, name));
+        let credential = credentials(&all, name);
+        assert_eq!(cookies::read(&all, name, BASE).0, found);
         let credential = credential.expect("there is no Authorization").cookie;
         match named.as_slice() {
             [] => {
@@ -49,7 +52,11 @@ fn check_request(lines: &[HeaderValue]) {
             }
         }
     }
+    let (_, share) = cookies::read(&Fields::of(&headers), NAMES[0], BASE);
+    let mut also = headers.clone();
     cookies::strip_own(&mut headers, BASE);
+    cookies::strip_share(&mut also, BASE, share);
+    assert_eq!(also, headers);
     let after = fields(&headers);
     for (reader, names) in readers(&after) {
         for name in names {

@@ -8,6 +8,7 @@ use http::{Method, Uri};
 use ipnet::IpNet;
 use portcullis::web::authority::Authority;
 use portcullis::web::client::client;
+use portcullis::web::fields::Fields;
 use portcullis::web::headers::{
     AnswerFields, Authorization, Hygiene, Separator, authorization, encode_value, is_navigation,
     is_websocket, sanitise_request,
@@ -15,7 +16,7 @@ use portcullis::web::headers::{
 use portcullis::web::origin::{Origin, Scheme, listed_origin, site_of, site_of_websocket};
 
 /// Name and value of each field, in order.
-type Fields = Vec<(String, Vec<u8>)>;
+type Listed = Vec<(String, Vec<u8>)>;
 
 /// Checks a head, a field a line.
 pub fn check(input: &[u8]) {
@@ -59,13 +60,14 @@ fn is_trusted(address: IpAddr) -> bool {
 fn check_client(headers: &HeaderMap) {
     for peer in ["203.0.113.9", "::ffff:203.0.113.9", "2001:db8::9"] {
         let peer: IpAddr = peer.parse().expect("an address");
-        let found = client(peer, Scheme::Http, headers, &trusted()).expect("nothing is read");
+        let found =
+            client(peer, Scheme::Http, &Fields::of(headers), &trusted()).expect("nothing is read");
         assert_eq!(found.address, Some(unmapped(peer)), "a stranger is believed");
         assert_eq!((found.scheme, found.peer_is_trusted), (Scheme::Http, false));
     }
     for peer in ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1"] {
         let peer: IpAddr = peer.parse().expect("an address");
-        let found = client(peer, Scheme::Http, headers, &trusted());
+        let found = client(peer, Scheme::Http, &Fields::of(headers), &trusted());
         let (hops, scheme) = (said_hops(headers), said_scheme(headers));
         match (hops, scheme) {
             (Some(hops), Some(scheme)) => {
@@ -126,7 +128,7 @@ fn said_scheme(headers: &HeaderMap) -> Option<Scheme> {
 
 fn check_authorization(headers: &HeaderMap) {
     let fields = lines(headers, "authorization");
-    let found = authorization(headers);
+    let found = authorization(&Fields::of(headers));
     match fields.as_slice() {
         [] => assert!(found == Authorization::NotOurs),
         [field] => {
@@ -154,13 +156,16 @@ fn check_authorization(headers: &HeaderMap) {
 fn check_intent(headers: &HeaderMap) {
     let upgrades = lines(headers, "upgrade");
     let is_one = upgrades.len() == 1 && upgrades[0].eq_ignore_ascii_case(b"websocket");
-    if is_websocket(&Method::GET, headers) {
+    if is_websocket(&Method::GET, &Fields::of(headers)) {
         assert!(is_one && headers.contains_key("connection"));
     }
-    assert!(!is_websocket(&Method::POST, headers));
+    assert!(!is_websocket(&Method::POST, &Fields::of(headers)));
     let modes = lines(headers, "sec-fetch-mode");
     if !modes.is_empty() {
-        assert_eq!(is_navigation(&Method::GET, headers), modes == [b"navigate".to_vec()]);
+        assert_eq!(
+            is_navigation(&Method::GET, &Fields::of(headers)),
+            modes == [b"navigate".to_vec()]
+        );
     }
     for host in lines(headers, "host") {
         let Ok(authority) = Authority::parse(&host) else { continue };
@@ -169,7 +174,7 @@ fn check_intent(headers: &HeaderMap) {
         assert_eq!(again.map(|again| again.host().clone()), Ok(authority.host().clone()));
         check_origin(headers, &Origin::of_request(Scheme::Http, &authority));
     }
-    let _one_host_or_none = Authority::of_request(&Uri::from_static("/"), headers);
+    let _one_host_or_none = Authority::of_request(&Uri::from_static("/"), &Fields::of(headers));
 }
 
 /// Only an `Origin` that spells the one listed is taken for it.
@@ -289,13 +294,13 @@ fn check_request(mut headers: HeaderMap) {
                 && !NEVER_NAMED.contains(&name.as_str())
                 && !name.starts_with("sec-fetch-")
         });
-    let done = portcullis::web::headers::check_request(&headers)
+    let done = portcullis::web::headers::check_request(&Fields::of(&headers))
         .and_then(|checked| sanitise_request(&mut headers, &hygiene, &checked));
     assert_eq!(done.is_ok(), is_sound, "{before:?}");
     if done.is_err() {
         return;
     }
-    let kept: Fields =
+    let kept: Listed =
         before.into_iter().filter(|(name, _)| !must_go(name) && !named.contains(name)).collect();
     assert_eq!(fields(&headers), kept);
 }
@@ -355,13 +360,13 @@ fn check_answer(headers: &HeaderMap) {
             || (named.iter().any(|named| named == name)
                 && !["authorization", "content-length", "cookie", "host"].contains(&name))
     };
-    let kept: Fields = fields(headers).into_iter().filter(|(name, _)| !goes(name)).collect();
+    let kept: Listed = fields(headers).into_iter().filter(|(name, _)| !goes(name)).collect();
     assert_eq!(fields(&left), kept);
 }
 
 /// The fields in the order of their names, those of one name in the order they came.
-fn fields(headers: &HeaderMap) -> Fields {
-    let mut all: Fields = headers
+fn fields(headers: &HeaderMap) -> Listed {
+    let mut all: Listed = headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect();

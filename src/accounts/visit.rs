@@ -22,6 +22,7 @@ use crate::web::authority::Host;
 use crate::web::client::Client;
 use crate::web::cors::{let_listed_read, preflight_answer, preflight_method};
 use crate::web::failure::Failure;
+use crate::web::fields::Fields;
 use crate::web::form::FormError;
 use crate::web::origin::{Origin, Site, site_of};
 use crate::web::return_to::{self, ReturnTo};
@@ -296,14 +297,15 @@ impl Visit {
     #[must_use]
     pub fn preflight(&self, methods: &[Method]) -> Option<Answer> {
         let origins = &self.config.origins;
-        let asked = preflight_method(&self.method, &self.headers, origins)?;
+        let fields = Fields::of(&self.headers);
+        let asked = preflight_method(&self.method, &fields, origins)?;
         let allowed = methods.contains(&asked).then_some(&asked);
-        Some(preflight_answer(&self.headers, origins, allowed))
+        Some(preflight_answer(&fields, origins, allowed))
     }
 
     /// Lets pages of a listed origin read the answer.
     pub fn add_cors(&self, answer: &mut Answer) {
-        let_listed_read(&self.headers, &self.config.origins, answer.headers_mut());
+        let_listed_read(&Fields::of(&self.headers), &self.config.origins, answer.headers_mut());
     }
 
     /// Makes an answer of the portal or API complete: never stored, and two cookies of our name are

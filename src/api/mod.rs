@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body;
 use secrecy::SecretString;
 use serde_json::json;
@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::session::{Caller, Carrier, Identity};
 use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
+use crate::web::fields::Fields;
 use crate::web::form::{Form, FormError};
 use crate::web::origin::Site;
 use crate::web::target::Target;
@@ -100,21 +101,21 @@ impl Endpoint {
 /// Whether a request is the API's: an address of it below `portal.path`, or one of the exact shapes
 /// (method and path) below `portal.users_path`, their preflights from `origins` included.
 #[must_use]
-pub fn claims(config: &Config, target: &Target, method: &Method, headers: &HeaderMap) -> bool {
-    find(config, target, method, headers).is_some()
+pub fn claims(config: &Config, target: &Target, method: &Method, fields: &Fields<'_>) -> bool {
+    find(config, target, method, fields).is_some()
 }
 
 fn find(
     config: &Config,
     target: &Target,
     method: &Method,
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
 ) -> Option<Endpoint> {
     if let Some(segments) = segments_below(target, &config.portal.path) {
         return Endpoint::below_portal(&segments);
     }
     let segments = segments_below(target, config.portal.users_path.as_deref()?)?;
-    let asked = preflight_method(method, headers, &config.origins);
+    let asked = preflight_method(method, fields, &config.origins);
     Endpoint::below_users_path(&segments, asked.as_ref().unwrap_or(method))
 }
 
@@ -144,7 +145,8 @@ impl Api {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let endpoint = find(&visit.config, &visit.target, &visit.method, &visit.headers)
+        let fields = Fields::of(&visit.headers);
+        let endpoint = find(&visit.config, &visit.target, &visit.method, &fields)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
         if let Some(answer) = visit.preflight(endpoint.methods()) {
             return Ok(answer);

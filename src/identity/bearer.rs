@@ -202,6 +202,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::web::headers::USUAL_JWT_START;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -269,6 +270,7 @@ mod tests {
         let bearer = bearer("one", &[]);
         let token = bearer.issue(&sample(), Uuid::from_u128(1), NOW).unwrap();
         assert_eq!(bearer.verify(&token, NOW), Ok(sample()));
+        assert!(token.starts_with(USUAL_JWT_START), "{token}");
         assert_eq!(serde_json::from_slice::<Value>(&header_of(&token).unwrap()).unwrap(), header());
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), claims());

@@ -96,8 +96,8 @@ impl Policy {
     /// Whether a path lies at or below `portal.path`.
     #[must_use]
     pub fn is_portal(&self, segments: &Segments) -> bool {
-        self.portal.len() <= segments.len()
-            && self.portal.iter().zip(segments.iter()).all(|(want, part)| **want == *part)
+        let mut portal = self.portal.iter().enumerate();
+        portal.all(|(at, want)| segments.get(at).is_some_and(|part| *part == **want))
     }
 
     /// Whether any route takes this host: exactly (a route names it), by a wildcard, or by the routes

@@ -247,7 +247,7 @@ impl Table {
             Some(Folded { trie, alike }) => trie.find(segments, Comparison::Folded, |index| {
                 alike.get(index).and_then(|indices| pick(indices))
             }),
-            None if segments.iter().any(|part| part.iter().any(u8::is_ascii_uppercase)) => {
+            None if segments.has_capital() => {
                 self.exact.find(segments, Comparison::Folded, |index| pick(&[index]))
             }
             None => None,

@@ -8,13 +8,14 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::session::{CookieCredential, Credentials};
-use crate::web::cookies::{self, Found};
+use crate::web::cookies::{self, Found, Share};
+use crate::web::fields::{Fields, Name};
 use crate::web::headers::{self, Authorization, Hygiene, Unambiguous, Unforwardable};
 use crate::web::origin::Origin;
 use crate::web::target::Target;
 
 /// What a request asks for. Shared with whatever decides again later on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Resource {
     /// The request's own origin; its host chose the routes.
     pub origin: Origin,
@@ -74,8 +75,6 @@ impl Sanitized {
 /// What sanitising needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The head can be read in one way only.
-    pub checked: &'a Unambiguous,
     /// Names to strip and to let through.
     pub hygiene: &'a Hygiene,
     /// Name of the session cookie without prefix.
@@ -84,22 +83,61 @@ pub struct Rules<'a> {
     pub cookie_name: &'a str,
 }
 
+/// What is to be taken out of a request, found while its head was only read. Spent on that request.
+#[must_use]
+#[derive(Debug)]
+pub struct Findings {
+    checked: Unambiguous,
+    credentials: Credentials,
+    own_cookies: Share,
+    is_websocket: bool,
+}
+
+impl Findings {
+    /// Reads a head that [`check_request`](headers::check_request) has `checked`.
+    ///
+    /// # Errors
+    /// [`Unforwardable`]: a WebSocket handshake with a body, two `Authorization` fields.
+    pub fn read(
+        request: &Request<Incoming>,
+        fields: &Fields<'_>,
+        checked: Unambiguous,
+        rules: &Rules<'_>,
+    ) -> Result<Self, Unforwardable> {
+        let is_websocket = headers::is_websocket(request.method(), fields);
+        if is_websocket && !request.body().is_end_stream() {
+            return Err(Unforwardable("a WebSocket handshake has no body"));
+        }
+        let bearer = bearer(fields)?;
+        let (found, own_cookies) = cookies::read(fields, rules.cookie_name, rules.cookie_base);
+        let credentials = Credentials { cookie: cookie(found), bearer };
+        Ok(Self { checked, credentials, own_cookies, is_websocket })
+    }
+}
+
 /// Reads the gateway's credentials without taking them out.
 ///
 /// # Errors
 /// [`Unforwardable`]: two `Authorization` fields.
-pub fn credentials(headers: &HeaderMap, cookie_name: &str) -> Result<Credentials, Unforwardable> {
-    let bearer = match headers::authorization(headers) {
-        Authorization::NotOurs => None,
-        Authorization::Ours(token) => Some(token),
-        Authorization::Several => return Err(Unforwardable("two Authorization headers")),
-    };
-    let cookie = match cookies::find(headers, cookie_name) {
+pub fn credentials(fields: &Fields<'_>, cookie_name: &str) -> Result<Credentials, Unforwardable> {
+    let bearer = bearer(fields)?;
+    Ok(Credentials { cookie: cookie(cookies::find(fields.headers(), cookie_name)), bearer })
+}
+
+fn bearer(fields: &Fields<'_>) -> Result<Option<String>, Unforwardable> {
+    match headers::authorization(fields) {
+        Authorization::NotOurs => Ok(None),
+        Authorization::Ours(token) => Ok(Some(token)),
+        Authorization::Several => Err(Unforwardable("two Authorization headers")),
+    }
+}
+
+fn cookie(found: Found<'_>) -> CookieCredential {
+    match found {
         Found::None => CookieCredential::None,
         Found::One(value) => CookieCredential::One(value.to_vec()),
         Found::Several => CookieCredential::Several,
-    };
-    Ok(Credentials { cookie, bearer })
+    }
 }
 
 /// Takes out of a request what must not reach an application, and the gateway's credentials.
@@ -108,25 +146,23 @@ pub fn credentials(headers: &HeaderMap, cookie_name: &str) -> Result<Credentials
 /// [`Unforwardable`]: the head is ambiguous (400).
 pub fn sanitise(
     request: Request<Incoming>,
-    resource: Resource,
+    findings: Findings,
+    resource: Arc<Resource>,
     host: HeaderValue,
     rules: &Rules<'_>,
 ) -> Result<(Sanitized, Credentials), Unforwardable> {
-    let is_websocket = headers::is_websocket(request.method(), request.headers());
-    if is_websocket && !request.body().is_end_stream() {
-        return Err(Unforwardable("a WebSocket handshake has no body"));
-    }
+    let Findings { checked, credentials, own_cookies, is_websocket } = findings;
     let (mut parts, body) = request.into_parts();
-    let credentials = credentials(&parts.headers, rules.cookie_name)?;
-    headers::sanitise_request(&mut parts.headers, rules.hygiene, rules.checked)?;
+    headers::sanitise_request(&mut parts.headers, rules.hygiene, &checked)?;
     if credentials.bearer.is_some() {
         parts.headers.remove(header::AUTHORIZATION);
     }
-    cookies::strip_own(&mut parts.headers, rules.cookie_base);
-    // The server answers `100-continue` itself, once the body is wanted.
-    parts.headers.remove(header::EXPECT);
+    cookies::strip_share(&mut parts.headers, rules.cookie_base, own_cookies);
+    if checked.notes().has(Name::Expect) {
+        // The server answers `100-continue` itself, once the body is wanted.
+        parts.headers.remove(header::EXPECT);
+    }
     let upgrade = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-    let resource = Arc::new(resource);
     let (method, headers) = (parts.method, parts.headers);
     Ok((Sanitized { method, resource, host, headers, body, upgrade }, credentials))
 }

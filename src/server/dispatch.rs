@@ -1,7 +1,7 @@
 //! Who answers a request, told by its head alone, before any rule is asked. `explain` asks here too, so
 //! that it cannot tell something else than what the gateway does.
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use crate::api;
 use crate::config::Config;
@@ -9,6 +9,7 @@ use crate::policy::{HostMatch, PlaceTakes, Policy};
 use crate::session::Carrier;
 use crate::web::authority::Host;
 use crate::web::cors::preflight_method;
+use crate::web::fields::Fields;
 use crate::web::target::Target;
 
 /// What of a request's head tells who answers it.
@@ -20,8 +21,8 @@ pub struct Question<'a> {
     pub target: &'a Target,
     /// The method, one that [`check_method`] lets pass.
     pub method: &'a Method,
-    /// Every header as received.
-    pub headers: &'a HeaderMap,
+    /// Every field as received.
+    pub fields: &'a Fields<'a>,
 }
 
 /// Who answers.
@@ -69,8 +70,10 @@ pub enum RefusedMethod {
 pub fn check_method(method: &Method) -> Result<(), RefusedMethod> {
     let is_word =
         |word: &str| (1..=20).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_uppercase());
-    if matches!(*method, Method::CONNECT | Method::TRACE) {
-        return Err(RefusedMethod::NotTaken);
+    match *method {
+        Method::CONNECT | Method::TRACE => return Err(RefusedMethod::NotTaken),
+        Method::GET | Method::HEAD | Method::POST => return Ok(()),
+        _ => {}
     }
     let is_method = match method.as_str().split_once('-') {
         None => is_word(method.as_str()),
@@ -82,10 +85,10 @@ pub fn check_method(method: &Method) -> Result<(), RefusedMethod> {
 /// Tells who answers. At or below `portal.path` it is never an application, on any host.
 #[must_use]
 pub fn answerer(config: &Config, policy: &Policy, question: &Question<'_>) -> Answerer {
-    let Question { host, target, method, headers } = question;
+    let Question { host, target, method, fields } = question;
     let is_portal = policy.is_portal(target.segments());
     let may_be_api = is_portal || config.portal.users_path.is_some();
-    let is_api = may_be_api && api::claims(config, target, method, headers);
+    let is_api = may_be_api && api::claims(config, target, method, fields);
     if is_portal || is_api {
         // The API's shapes below `users_path` are an application's where the gateway is not served.
         return match (is_served_on(host, config, policy), is_api) {
@@ -119,8 +122,8 @@ fn is_served_on(host: &Host, config: &Config, policy: &Policy) -> bool {
 /// Preflights from listed origins to guarded places are the gateway's. Any other follows the rule like
 /// every OPTIONS.
 fn preflight(config: &Config, policy: &Policy, question: &Question<'_>) -> Answerer {
-    let Question { host, target, method, headers } = question;
-    let Some(asked) = preflight_method(method, headers, &config.origins) else {
+    let Question { host, target, method, fields } = question;
+    let Some(asked) = preflight_method(method, fields, &config.origins) else {
         return Answerer::Routes;
     };
     let place = policy.place_takes(host, target, &asked);

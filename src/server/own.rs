@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::Gateway;
@@ -14,16 +14,16 @@ use super::record::Record;
 use super::request::Head;
 use crate::accounts::visit::Visit;
 use crate::policy::PlaceTakes;
-use crate::proxy::sanitise;
+use crate::proxy::{Resource, sanitise};
 use crate::session::Credentials;
 use crate::web::cors;
 use crate::web::failure::Failure;
+use crate::web::fields::Fields;
 
 /// Tells who answers a request.
-pub(super) fn answerer(live: &Live, head: &Head, request: &Request<Incoming>) -> Answerer {
+pub(super) fn answerer(live: &Live, head: &Head, method: &Method, fields: &Fields<'_>) -> Answerer {
     let (host, target) = (&head.resource.origin.host, &head.resource.target);
-    let (method, headers) = (request.method(), request.headers());
-    dispatch::answerer(&live.config, &live.policy, &Question { host, target, method, headers })
+    dispatch::answerer(&live.config, &live.policy, &Question { host, target, method, fields })
 }
 
 /// Answers as the API or the portal, on the control runtime, where hashing, database and pages may
@@ -38,8 +38,8 @@ pub(super) async fn serve(
     let live = Arc::clone(&record.live);
     let (parts, body) = request.into_parts();
     let cookie = &live.config.sessions.cookie.wire_name;
-    let (credentials, has_two_authorizations) = match sanitise::credentials(&parts.headers, cookie)
-    {
+    let found = sanitise::credentials(&Fields::of(&parts.headers), cookie);
+    let (credentials, has_two_authorizations) = match found {
         Ok(credentials) => (credentials, false),
         Err(_) => (Credentials::default(), true),
     };
@@ -47,17 +47,18 @@ pub(super) async fn serve(
     if let Ok(caller) = &caller {
         record.subject = caller.identity().map(|identity| identity.user().id);
     }
+    let Resource { origin, target } = Arc::unwrap_or_clone(head.resource);
     let visit = Visit {
         request_id: record.request_id().to_owned(),
         now: record.now,
         client: head.client,
-        own_origin: head.resource.origin,
+        own_origin: origin,
         caller,
         credentials,
         has_two_authorizations,
         is_navigation: record.as_page,
         method: parts.method,
-        target: head.resource.target,
+        target,
         headers: parts.headers,
         config: Arc::clone(&live.config),
         policy: Arc::clone(&live.policy),
@@ -79,12 +80,12 @@ pub(super) async fn serve(
 /// The answer to a preflight from a listed origin to a guarded place; the upstream is not asked.
 pub(super) fn preflight(
     live: &Live,
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
     asked: &Method,
     place: PlaceTakes,
 ) -> Response<Content> {
     let allowed = place.takes_method.then_some(asked);
-    let mut answer = cors::preflight_answer(headers, &live.config.origins, allowed);
+    let mut answer = cors::preflight_answer(fields, &live.config.origins, allowed);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.map(Content::Own)
 }

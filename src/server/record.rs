@@ -84,6 +84,9 @@ impl RequestId {
 pub(super) struct Pending {
     pub(super) worker: Arc<Worker>,
     pub(super) record: Record,
+    /// Whether another protocol is asked for, so that bytes of it may follow the head. Until the head is
+    /// read it may be.
+    pub(super) is_handshake: bool,
     is_finished: bool,
 }
 
@@ -93,7 +96,7 @@ const CLIENT_LEFT: u16 = 499;
 impl Pending {
     pub(super) fn begin(worker: &Arc<Worker>) -> Self {
         let record = Record::begin(worker);
-        Self { worker: Arc::clone(worker), record, is_finished: false }
+        Self { worker: Arc::clone(worker), record, is_handshake: true, is_finished: false }
     }
 
     /// Counts the answer and writes its line.
@@ -116,6 +119,16 @@ pub(super) struct LineParts {
     pub(super) method: http::Method,
     pub(super) host: String,
     pub(super) path: String,
+}
+
+impl LineParts {
+    pub(super) fn of(request: &http::Request<hyper::body::Incoming>) -> Self {
+        Self {
+            method: request.method().clone(),
+            host: "-".to_owned(),
+            path: request.uri().path().to_owned(),
+        }
+    }
 }
 
 impl Record {

@@ -1,5 +1,6 @@
 //! A request's way through the gateway, step by step. `ARCHITECTURE.md` draws it.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
@@ -25,15 +26,16 @@ use super::stream_leave::StreamLeave;
 use super::worker::Worker;
 use crate::policy::{Decision, Destination, Facts, Located, Permit};
 use crate::proxy::forward::{self, Way};
-use crate::proxy::sanitise::Rules;
+use crate::proxy::sanitise::{Findings, Rules};
 use crate::proxy::wire::ClientState;
 use crate::proxy::{Resource, Sanitized, identity_headers, sanitise};
 use crate::session::{Caller, Credentials, RecogniseError};
 use crate::telemetry::metrics::Refused;
-use crate::web::authority::Authority;
+use crate::web::authority::LastHost;
 use crate::web::client::{self, Client};
 use crate::web::cors;
 use crate::web::failure::Failure;
+use crate::web::fields::{Fields, Name};
 use crate::web::headers::{REQUEST_ID, Unambiguous, check_request, is_navigation, is_websocket};
 use crate::web::origin::{Origin, Scheme};
 use crate::web::target::{Target, TargetError};
@@ -45,14 +47,13 @@ use crate::web::target::{Target, TargetError};
 pub(super) fn serve(
     worker: &Arc<Worker>,
     state: &Arc<ClientState>,
+    last_host: &RefCell<LastHost>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
     state.begin_request(!request.body().is_end_stream());
     let mut pending = Pending::begin(worker);
     let is_head = request.method() == Method::HEAD;
-    let is_handshake =
-        request.method() == Method::CONNECT || is_websocket(request.method(), request.headers());
-    let opening = AssertUnwindSafe(|| open(worker, state, request, &mut pending.record));
+    let opening = AssertUnwindSafe(|| open(&mut pending, state, last_host, request));
     let opened = catch_unwind(opening).unwrap_or_else(|_said| Err(panicked(worker)));
     let state = Arc::clone(state);
     async move {
@@ -64,6 +65,7 @@ pub(super) fn serve(
             }
             Err(failure) => Err(failure),
         };
+        let is_handshake = pending.is_handshake;
         let mut response = close(outcome, &state, pending, is_head);
         if is_handshake && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // A client that did not wait may have sent bytes of the other protocol behind its handshake.
@@ -139,7 +141,7 @@ fn refused(failure: Failure, record: &Record) -> Response<Content> {
 /// What was read of a request's head.
 pub(super) struct Head {
     pub(super) client: Client,
-    pub(super) resource: Resource,
+    pub(super) resource: Arc<Resource>,
     /// `Host` as received.
     host: HeaderValue,
     checked: Unambiguous,
@@ -165,19 +167,25 @@ struct Routed {
 
 /// The first half of the way: read, dispatch, sanitise.
 fn open(
-    worker: &Worker,
+    pending: &mut Pending,
     state: &ClientState,
+    last_host: &RefCell<LastHost>,
     request: Request<Incoming>,
-    record: &mut Record,
 ) -> Result<Opened, Failure> {
-    let live = &Arc::clone(&record.live);
-    record.as_page = is_navigation(request.method(), request.headers());
-    record.listed_origin = cors::listed_origin(request.headers(), &live.config.origins);
+    let (worker, record) = (&*pending.worker, &mut pending.record);
+    let (method, fields) = (request.method(), &Fields::of(request.headers()));
+    pending.is_handshake = method == Method::CONNECT || is_websocket(method, fields);
+    record.as_page = is_navigation(method, fields);
+    record.listed_origin = cors::listed_origin(fields, &record.live.config.origins);
     if state.had_fragment() {
         return Err(refuse::malformed("the request target is not in origin form"));
     }
-    let head = read(state.peer, &request, live, record, worker.gateway.access.is_some())?;
-    let answerer = own::answerer(live, &head, &request);
+    if worker.gateway.access.is_some() {
+        record.line = Some(LineParts::of(&request));
+    }
+    let head = read(state.peer, last_host, &request, fields, record)?;
+    let live = &*record.live;
+    let answerer = own::answerer(live, &head, method, fields);
     record.is_portal = answerer.is_own();
     match answerer {
         Answerer::Api | Answerer::Portal => {
@@ -187,7 +195,7 @@ fn open(
         }
         Answerer::Nobody => return Err(Failure::new(StatusCode::NOT_FOUND)),
         Answerer::Preflight(asked, place) => {
-            let response = own::preflight(live, request.headers(), &asked, place);
+            let response = own::preflight(live, fields, &asked, place);
             return Ok(Opened::Answered(Box::new(response)));
         }
         Answerer::Routes => {}
@@ -197,12 +205,12 @@ fn open(
 
     let Head { client, resource, host, checked } = head;
     let rules = Rules {
-        checked: &checked,
         hygiene: &live.parts(destination.route).hygiene,
         cookie_base: &live.config.sessions.cookie.name,
         cookie_name: &live.config.sessions.cookie.wire_name,
     };
-    let (sanitized, credentials) = sanitise(request, resource, host, &rules)
+    let (sanitized, credentials) = Findings::read(&request, fields, checked, &rules)
+        .and_then(|findings| sanitise(request, findings, resource, host, &rules))
         .map_err(|error| refuse::invalid(worker, record, error.0))?;
     record.sent_bearer = credentials.bearer.is_some();
     Ok(Opened::Routed(Box::new(Routed { destination, client, sanitized, credentials })))
@@ -260,25 +268,17 @@ async fn route(
 /// Reads the head: client, host, method, target. What no route may permit is refused here.
 fn read(
     peer: IpAddr,
+    last_host: &RefCell<LastHost>,
     request: &Request<Incoming>,
-    live: &Live,
+    fields: &Fields<'_>,
     record: &mut Record,
-    with_line: bool,
 ) -> Result<Head, Failure> {
-    let headers = request.headers();
-    if with_line {
-        record.line = Some(LineParts {
-            method: request.method().clone(),
-            host: "-".to_owned(),
-            path: request.uri().path().to_owned(),
-        });
-    }
     record.address = Some(peer);
-    let client = client::client(peer, Scheme::Http, headers, &live.config.trusted_proxies)
+    let client = client::client(peer, Scheme::Http, fields, &record.live.config.trusted_proxies)
         .map_err(|error| refuse::malformed(error.to_string()))?;
     record.address = client.address;
     if client.peer_is_trusted
-        && let Some(id) = headers.get(&REQUEST_ID)
+        && let Some(id) = fields.first(Name::RequestId)
         && let Some(id) = RequestId::of_proxy(id.as_bytes())
     {
         record.request_id = id;
@@ -287,8 +287,10 @@ fn read(
         RefusedMethod::NotTaken => Failure::wrong_method(&[Method::GET, Method::HEAD]),
         RefusedMethod::Malformed => refuse::malformed(error.to_string()),
     })?;
-    let checked = check_request(headers).map_err(|error| refuse::malformed(error.0))?;
-    let authority = Authority::of_request(request.uri(), headers)
+    let checked = check_request(fields).map_err(|error| refuse::malformed(error.0))?;
+    let authority = last_host
+        .borrow_mut()
+        .of_request(request.uri(), fields)
         .map_err(|_| refuse::malformed("a request names exactly one host"))?;
     if let Some(line) = &mut record.line {
         authority.host().as_str().clone_into(&mut line.host);
@@ -300,12 +302,12 @@ fn read(
     })?;
     let (name, port, host) = authority.into_parts();
     let origin = Origin::of_host(client.scheme, name, port);
-    Ok(Head { client, resource: Resource { origin, target }, host, checked })
+    Ok(Head { client, resource: Arc::new(Resource { origin, target }), host, checked })
 }
 
 /// Finds the route.
 fn locate(live: &Live, head: &Head, request: &Request<Incoming>) -> Result<Destination, Failure> {
-    let Resource { origin, target } = &head.resource;
+    let Resource { origin, target } = &*head.resource;
     match live.policy.locate(&origin.host, target, request.method()) {
         Located::Route(destination) => Ok(destination),
         Located::NoPlace => Err(Failure::new(StatusCode::NOT_FOUND)),
@@ -358,7 +360,7 @@ fn decide(
     request: &Sanitized,
     record: &mut Record,
 ) -> Result<Permit, Failure> {
-    let live = &Arc::clone(&record.live);
+    let live = &*record.live;
     let facts = Facts {
         caller: asked.caller.identity().map(|identity| &identity.subject),
         client: asked.client.address,

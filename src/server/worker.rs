@@ -1,5 +1,6 @@
 //! A worker: one thread, one current-thread runtime, its own connections to upstreams.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use crate::proxy::forward::Reach;
 use crate::proxy::pool::Pool;
 use crate::proxy::wire::{ClientState, Wire};
 use crate::telemetry::metrics::Refused;
+use crate::web::authority::LastHost;
 
 /// Bytes of a request's head; beyond it, as beyond 100 fields, the answer is 431. The fields are hyper's
 /// own limit: setting it, even to the same number, has hyper make room for that many on every request.
@@ -184,7 +186,11 @@ async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let state = ClientState::new(worker.reach.ticker.deadlines(), peer);
     let wire = Wire::new(stream, Arc::clone(&state));
-    let service = ClientService { worker: Arc::clone(&worker), state: Arc::clone(&state) };
+    let service = ClientService {
+        worker: Arc::clone(&worker),
+        state: Arc::clone(&state),
+        last_host: RefCell::default(),
+    };
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
@@ -198,6 +204,7 @@ async fn serve(worker: Arc<Worker>, accepted: Accepted) {
 struct ClientService {
     worker: Arc<Worker>,
     state: Arc<ClientState>,
+    last_host: RefCell<LastHost>,
 }
 
 impl Service<Request<Incoming>> for ClientService {
@@ -206,7 +213,7 @@ impl Service<Request<Incoming>> for ClientService {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(request::serve(&self.worker, &self.state, request))
+        Box::pin(request::serve(&self.worker, &self.state, &self.last_host, request))
     }
 }
 

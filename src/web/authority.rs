@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::Uri;
 use idna::AsciiDenyList;
+
+use super::fields::{Fields, Name};
 
 /// Longest accepted `Host`, in bytes.
 const MAX_AUTHORITY: usize = 255;
@@ -13,9 +16,20 @@ const MAX_AUTHORITY: usize = 255;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
+/// Which bytes a label is made of.
+static IN_LABEL: [bool; 256] = {
+    let mut taken = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        taken[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        byte += 1;
+    }
+    taken
+};
+
 /// A normalised host: lower case, A-labels, no port, no final dot; IPv6 addresses in brackets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Host(String);
+pub struct Host(Arc<str>);
 
 /// A `Host` header: the normalised host, the port if one was given, and the bytes as received.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,29 +101,28 @@ impl Host {
             let address = rest.strip_suffix(b"]").and_then(|rest| std::str::from_utf8(rest).ok());
             let address: Ipv6Addr =
                 address.and_then(|text| text.parse().ok()).ok_or(InvalidAuthority)?;
-            return Ok(Self(format!("[{address}]")));
+            return Ok(Self(format!("[{address}]").into()));
         }
         let text = text.strip_suffix(b".").unwrap_or(text);
         if text.is_empty() || text.len() > MAX_NAME {
             return Err(InvalidAuthority);
         }
-        let mut name = String::with_capacity(text.len());
         let mut label = 0;
         for byte in text {
-            match byte {
-                b'.' if label == 0 => return Err(InvalidAuthority),
-                b'.' => label = 0,
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < MAX_LABEL => {
-                    label += 1;
-                }
-                _ => return Err(InvalidAuthority),
+            if *byte == b'.' && label > 0 {
+                label = 0;
+            } else if IN_LABEL[usize::from(*byte)] && label < MAX_LABEL {
+                label += 1;
+            } else {
+                return Err(InvalidAuthority);
             }
-            name.push(char::from(byte.to_ascii_lowercase()));
         }
-        if label == 0 || (ends_in_number(&name) && name.parse::<Ipv4Addr>().is_err()) {
+        let last = text.get(text.len() - label..).unwrap_or_default();
+        let name = std::str::from_utf8(text).map_err(|_| InvalidAuthority)?;
+        if label == 0 || (is_number(last) && name.parse::<Ipv4Addr>().is_err()) {
             return Err(InvalidAuthority);
         }
-        Ok(Self(name))
+        Ok(Self(name.to_ascii_lowercase().into()))
     }
 }
 
@@ -155,22 +168,26 @@ impl Authority {
     /// # Errors
     /// [`InvalidAuthority`] (400): no `Host` or several, one that does not parse, a target in authority
     /// form, or a target that names another host, another port or a scheme that is not HTTP's.
-    pub fn of_request(uri: &Uri, headers: &HeaderMap) -> Result<Self, InvalidAuthority> {
-        let mut fields = headers.get_all(HOST).iter();
-        let (Some(field), None) = (fields.next(), fields.next()) else {
-            return Err(InvalidAuthority);
-        };
-        let authority = Self::read(field.clone())?;
-        let Some(target) = uri.authority() else { return Ok(authority) };
+    pub fn of_request(uri: &Uri, fields: &Fields<'_>) -> Result<Self, InvalidAuthority> {
+        LastHost::default().of_request(uri, fields)
+    }
+
+    /// The same host under the same port, as another request sent it.
+    fn sent_as(&self, received: HeaderValue) -> Self {
+        Self { host: self.host.clone(), port: self.port, received }
+    }
+
+    fn check_repeated(&self, uri: &Uri) -> Result<(), InvalidAuthority> {
+        let Some(target) = uri.authority() else { return Ok(()) };
         let target = Self::parse(target.as_str().as_bytes())?;
         let default = match uri.scheme_str() {
             Some("http") => 80,
             Some("https") => 443,
             Some(_) | None => return Err(InvalidAuthority),
         };
-        let is_same = target.host == authority.host
-            && target.port.unwrap_or(default) == authority.port.unwrap_or(default);
-        if is_same { Ok(authority) } else { Err(InvalidAuthority) }
+        let is_same = target.host == self.host
+            && target.port.unwrap_or(default) == self.port.unwrap_or(default);
+        if is_same { Ok(()) } else { Err(InvalidAuthority) }
     }
 
     /// The normalised host.
@@ -198,14 +215,43 @@ impl Authority {
     }
 }
 
-/// Whether a name's last label is a number, which makes it an address or nothing (WHATWG URL, "ends
+/// The host that a connection's last request named. Nearly every one names the same again, in the same
+/// bytes, which are then not read again.
+#[derive(Debug, Default)]
+pub struct LastHost(Option<Authority>);
+
+impl LastHost {
+    /// [`Authority::of_request`] for the connection's next request.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_request(
+        &mut self,
+        uri: &Uri,
+        fields: &Fields<'_>,
+    ) -> Result<Authority, InvalidAuthority> {
+        let field = fields.first(Name::Host).filter(|_| !fields.is_repeated(Name::Host));
+        let field = field.ok_or(InvalidAuthority)?;
+        let authority = match &self.0 {
+            Some(last) if last.received == *field => last.sent_as(field.clone()),
+            Some(_) | None => {
+                // A copy of the value is kept, since the value itself keeps the whole head in memory.
+                let kept = Authority::parse(field.as_bytes())?;
+                self.0.insert(kept).sent_as(field.clone())
+            }
+        };
+        authority.check_repeated(uri)?;
+        Ok(authority)
+    }
+}
+
+/// Whether a name's last label is a number, which makes the name an address or nothing (WHATWG URL, "ends
 /// in a number"): `127.1` or `0x7f.1` reach the loopback with some resolvers.
-fn ends_in_number(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
-    last.bytes().all(|byte| byte.is_ascii_digit())
-        || last
-            .strip_prefix("0x")
-            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+fn is_number(last: &[u8]) -> bool {
+    match last {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        digits => digits.iter().all(u8::is_ascii_digit),
+    }
 }
 
 fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
@@ -223,6 +269,7 @@ fn read_port(digits: &[u8]) -> Result<u16, InvalidAuthority> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use http::header::{HOST, HeaderMap};
     use proptest::prelude::*;
 
     use super::*;
@@ -344,10 +391,40 @@ mod tests {
             }
             let uri: Uri = target.parse().unwrap();
             assert_eq!(
-                Authority::of_request(&uri, &headers).is_ok(),
+                Authority::of_request(&uri, &Fields::of(&headers)).is_ok(),
                 accepted,
                 "{target} {hosts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_connections_next_request_is_read_as_if_it_were_the_first() {
+        let requests: [(&str, &[&str]); 14] = [
+            ("/x", &["a.example"]),
+            ("/x", &["a.example"]),
+            ("/x", &["A.example"]),
+            ("/x", &["b.example"]),
+            ("/x", &["a.example:81"]),
+            ("/x", &["a.example:82"]),
+            ("http://a.example:81/x", &["a.example:81"]),
+            ("http://a.example/x", &["a.example:81"]),
+            ("/x", &["a..example"]),
+            ("/x", &["a.example:81"]),
+            ("/x", &["a.example:81", "a.example:81"]),
+            ("/x", &[]),
+            ("http://b/x", &["a.example:81"]),
+            ("/x", &["b"]),
+        ];
+        let mut last = LastHost::default();
+        for (target, hosts) in requests {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            let (uri, fields) = (target.parse().unwrap(), Fields::of(&headers));
+            let first = Authority::of_request(&uri, &fields);
+            assert_eq!(last.of_request(&uri, &fields), first, "{target} {hosts:?}");
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::headers::{FORWARDED_FOR, FORWARDED_PROTO};
+use super::fields::{Fields, Name};
 use super::origin::Scheme;
 
 /// Who is at the other end, worked out once per request.
@@ -34,15 +33,15 @@ pub struct InvalidForwarded(pub &'static str);
 pub fn client(
     peer: IpAddr,
     listener: Scheme,
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
     trusted: &[IpNet],
 ) -> Result<Client, InvalidForwarded> {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
         return Ok(Client { peer, address: Some(peer), scheme: listener, peer_is_trusted: false });
     }
-    let address = last_untrusted(headers, trusted)?;
-    let scheme = said_scheme(headers, listener).ok_or(InvalidForwarded("X-Forwarded-Proto"))?;
+    let address = last_untrusted(fields, trusted)?;
+    let scheme = said_scheme(fields, listener).ok_or(InvalidForwarded("X-Forwarded-Proto"))?;
     Ok(Client { peer, address, scheme, peer_is_trusted: true })
 }
 
@@ -56,13 +55,13 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 /// The right-most hop that is not trusted, over all lines in order. The whole list must parse: a proxy
 /// that passes nonsense on is not one whose word can be taken.
 fn last_untrusted(
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
     trusted: &[IpNet],
 ) -> Result<Option<IpAddr>, InvalidForwarded> {
     const INVALID: InvalidForwarded = InvalidForwarded("X-Forwarded-For");
     let mut last = None;
     let mut hops = 0;
-    for line in headers.get_all(&FORWARDED_FOR) {
+    for line in fields.all(Name::ForwardedFor) {
         for hop in line.as_bytes().split(|byte| *byte == b',') {
             hops += 1;
             if hops > MAX_HOPS {
@@ -101,9 +100,9 @@ fn read_hop(hop: &[u8]) -> Option<IpAddr> {
 }
 
 /// The scheme a trusted peer says, else the listener's. `None` when it says nonsense.
-fn said_scheme(headers: &HeaderMap, listener: Scheme) -> Option<Scheme> {
+fn said_scheme(fields: &Fields<'_>, listener: Scheme) -> Option<Scheme> {
     let mut said = None;
-    for value in headers.get_all(&FORWARDED_PROTO) {
+    for value in fields.all(Name::ForwardedProto) {
         let scheme = match value.as_bytes() {
             b"http" => Scheme::Http,
             b"https" => Scheme::Https,
@@ -132,10 +131,11 @@ pub fn limit_key(address: IpAddr) -> IpAddr {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::web::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 
     fn trusted() -> Vec<IpNet> {
         ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect()
@@ -151,7 +151,7 @@ mod tests {
 
     fn address_of(peer: &str, said: &[&str]) -> Result<Option<String>, InvalidForwarded> {
         let headers = lines(&FORWARDED_FOR, said);
-        client(peer.parse().unwrap(), Scheme::Http, &headers, &trusted())
+        client(peer.parse().unwrap(), Scheme::Http, &Fields::of(&headers), &trusted())
             .map(|client| client.address.map(|address| address.to_string()))
     }
 
@@ -230,7 +230,8 @@ mod tests {
             ("10.0.0.1", &["evil_protocol"], proto),
         ] {
             let headers = lines(&FORWARDED_PROTO, said);
-            let client = client(peer.parse().unwrap(), Scheme::Http, &headers, &trusted());
+            let client =
+                client(peer.parse().unwrap(), Scheme::Http, &Fields::of(&headers), &trusted());
             assert_eq!(client.map(|client| client.scheme), expected, "{peer} {said:?}");
         }
     }
@@ -251,7 +252,7 @@ mod tests {
         fn no_header_panics(said in prop::collection::vec("[0-9a-f.:,\\[\\] \\x80-\\xff]{0,40}", 0..4)) {
             let said: Vec<&str> = said.iter().map(String::as_str).collect();
             let headers = lines(&FORWARDED_FOR, &said);
-            let _client = client("10.0.0.1".parse().unwrap(), Scheme::Http, &headers, &trusted());
+            let _client = client("10.0.0.1".parse().unwrap(), Scheme::Http, &Fields::of(&headers), &trusted());
         }
     }
 }

@@ -5,6 +5,8 @@ use cookie::Cookie;
 use cookie::time::{Duration, OffsetDateTime};
 use http::header::{COOKIE, Entry, HeaderMap, HeaderValue, SET_COOKIE};
 
+use super::fields::{Fields, Name};
+
 /// What a request's `Cookie` headers hold under one name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found<'a> {
@@ -20,25 +22,58 @@ pub enum Found<'a> {
 #[must_use]
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::None;
-    for line in headers.get_all(COOKIE) {
-        for pair in line.as_bytes().split(|byte| *byte == b';') {
-            let Some(value) = value_of(trim(pair), name.as_bytes()) else { continue };
-            match found {
-                Found::None => found = Found::One(value),
-                Found::One(_) | Found::Several => return Found::Several,
-            }
-        }
+    for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
+        found.note(value_of(pair, name));
     }
     found
+}
+
+impl<'a> Found<'a> {
+    fn note(&mut self, value: Option<&'a [u8]>) {
+        if let Some(value) = value {
+            *self = match self {
+                Self::None => Self::One(value),
+                Self::One(_) | Self::Several => Self::Several,
+            };
+        }
+    }
+}
+
+/// How much of a head's cookies is the gateway's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// Nothing.
+    Nothing,
+    /// Some of it.
+    Part,
+    /// Every line holds own cookies and nothing else.
+    Whole,
+}
+
+/// What [`find`] finds, and how much [`strip_own`] has to take out, in one walk over the cookies.
+/// A cookie of this `name` is taken for an own one.
+#[must_use]
+pub fn read<'a>(fields: &Fields<'a>, name: &str, base: &str) -> (Found<'a>, Share) {
+    debug_assert!(is_own(name.as_bytes(), base), "{name} is not stripped as an own cookie");
+    let mut found = Found::None;
+    let share = Share::of_all(fields.all(Name::Cookie), |pair| {
+        let value = value_of(pair, name);
+        found.note(value);
+        value.is_some() || is_own_pair(pair, base)
+    });
+    (found, share)
 }
 
 /// Whether a cookie name is the gateway's own: without `__Host-` or `__Secure-` (prefixes compared
 /// without regard to case, as browsers do) it is `base`, or begins with `base` and `-`.
 #[must_use]
 pub fn is_own(name: &[u8], base: &str) -> bool {
-    let unprefixed = strip_prefix_ignoring_case(name, b"__Host-")
-        .or_else(|| strip_prefix_ignoring_case(name, b"__Secure-"))
-        .unwrap_or(name);
+    let unprefixed = match name {
+        [b'_', b'_', ..] => strip_prefix_ignoring_case(name, b"__Host-")
+            .or_else(|| strip_prefix_ignoring_case(name, b"__Secure-"))
+            .unwrap_or(name),
+        _ => name,
+    };
     match unprefixed.strip_prefix(base.as_bytes()) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"-"),
         None => false,
@@ -48,12 +83,19 @@ pub fn is_own(name: &[u8], base: &str) -> bool {
 /// Takes the gateway's own cookies out of every `Cookie` header; headers that become empty go.
 /// A request without own cookies keeps its headers byte for byte.
 pub fn strip_own(headers: &mut HeaderMap, base: &str) {
-    let lines = headers.get_all(COOKIE);
-    let Some(share) = lines.iter().find_map(|line| Share::of(line, base)) else { return };
-    let is_single = lines.iter().nth(1).is_none();
-    if matches!(share, Share::Whole) && is_single {
-        headers.remove(COOKIE);
-        return;
+    let share = Share::of_all(headers.get_all(COOKIE).iter(), |pair| is_own_pair(pair, base));
+    strip_share(headers, base, share);
+}
+
+/// The same, when it is known how much that is.
+pub fn strip_share(headers: &mut HeaderMap, base: &str, share: Share) {
+    match share {
+        Share::Nothing => return,
+        Share::Whole => {
+            headers.remove(COOKIE);
+            return;
+        }
+        Share::Part => {}
     }
     let Entry::Occupied(entry) = headers.entry(COOKIE) else { return };
     let (name, lines) = entry.remove_entry_mult();
@@ -63,24 +105,34 @@ pub fn strip_own(headers: &mut HeaderMap, base: &str) {
     }
 }
 
-/// How much of a `Cookie` line is the gateway's own, if anything is.
-enum Share {
-    Part,
-    Whole,
-}
-
 impl Share {
-    fn of(line: &HeaderValue, base: &str) -> Option<Self> {
-        let mut has_own = false;
-        let mut has_other = false;
-        for pair in pairs(line).map(trim) {
-            if is_own_pair(pair, base) {
+    fn of_all<'a>(
+        lines: impl Iterator<Item = &'a HeaderValue>,
+        mut is_own: impl FnMut(&'a [u8]) -> bool,
+    ) -> Self {
+        let mut all = None;
+        for line in lines {
+            let share = Self::of(line, &mut is_own);
+            all = Some(if all.is_none_or(|all| all == share) { share } else { Self::Part });
+        }
+        all.unwrap_or(Self::Nothing)
+    }
+
+    /// Of one line.
+    fn of<'a>(line: &'a HeaderValue, is_own: &mut impl FnMut(&'a [u8]) -> bool) -> Self {
+        let (mut has_own, mut has_other) = (false, false);
+        for pair in pairs(line) {
+            if is_own(pair) {
                 has_own = true;
             } else {
                 has_other |= !pair.is_empty();
             }
         }
-        has_own.then_some(if has_other { Self::Part } else { Self::Whole })
+        match (has_own, has_other) {
+            (false, _) => Self::Nothing,
+            (true, true) => Self::Part,
+            (true, false) => Self::Whole,
+        }
     }
 }
 
@@ -99,8 +151,33 @@ pub fn strip_own_set(headers: &mut HeaderMap, base: &str) {
     }
 }
 
+/// The pairs of a line, trimmed.
 fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|byte| *byte == b';')
+    let mut rest = Some(line.as_bytes());
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let (pair, behind) = bytes.split_at(end_of_pair(bytes));
+        rest = behind.get(1..);
+        Some(trim(pair))
+    })
+}
+
+/// Where the first semicolon stands, else the end. Cookies are long, so eight bytes are looked at at once:
+/// of a word with a zero in the place of each semicolon, the lowest zero byte is the lowest one whose top
+/// bit is set when one is taken from each.
+fn end_of_pair(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const SEMICOLONS: u64 = u64::from_ne_bytes([b';'; 8]);
+    let (words, rest) = bytes.as_chunks();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word) ^ SEMICOLONS;
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return place * 8 + zeros.trailing_zeros() as usize / 8;
+        }
+    }
+    let last = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+    words.len() * 8 + last
 }
 
 /// Trims what RFC 6265 section 5.2 trims. Unicode white space is part of a name: browsers keep it, and
@@ -113,8 +190,8 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The value of a trimmed pair, if it has this very name.
-fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    pair.strip_prefix(name)?.strip_prefix(b"=")
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// Whether a pair could be read as one of ours by anybody: more is taken out than [`find`] believes.
@@ -131,13 +208,13 @@ fn is_own_pair(pair: &[u8], base: &str) -> bool {
 
 /// A `Cookie` line without own cookies; `None` when nothing else is in it.
 fn without_own(line: HeaderValue, base: &str) -> Option<HeaderValue> {
-    match Share::of(&line, base) {
-        None => return Some(line),
-        Some(Share::Whole) => return None,
-        Some(Share::Part) => {}
+    match Share::of(&line, &mut |pair| is_own_pair(pair, base)) {
+        Share::Nothing => return Some(line),
+        Share::Whole => return None,
+        Share::Part => {}
     }
     let mut kept = Vec::with_capacity(line.len());
-    for pair in pairs(&line).map(trim) {
+    for pair in pairs(&line) {
         if pair.is_empty() || is_own_pair(pair, base) {
             continue;
         }
@@ -401,6 +478,41 @@ mod tests {
                 prop_assert_eq!(find(&headers, name), Found::None);
             }
             prop_assert!(lines(&headers, &COOKIE).contains(&b"a=1".to_vec()));
+        }
+
+        #[test]
+        fn pairs_are_what_stands_between_semicolons(
+            line in prop::collection::vec(prop_oneof![Just(b';'), Just(b':'), Just(b'<'), 0x20..=0xff_u8], 0..60),
+        ) {
+            if let Ok(line) = HeaderValue::from_bytes(&line) {
+                let split: Vec<_> = line.as_bytes().split(|byte| *byte == b';').map(trim).collect();
+                prop_assert_eq!(pairs(&line).collect::<Vec<_>>(), split);
+            }
+        }
+
+        #[test]
+        fn reading_and_stripping_in_one_walk_is_reading_and_stripping(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["portcullis", "portcullis=", "__Host-", "=", ";", " ", "-x", "a=1"]),
+                0..20,
+            ),
+            more in prop::collection::vec(prop::sample::select(vec!["", ";", "portcullis=2", "b=2"]), 0..3),
+        ) {
+            let parts = parts.concat();
+            let all: Vec<&[u8]> =
+                std::iter::once(parts.as_str()).chain(more).map(str::as_bytes).collect();
+            let mut headers = map(&COOKIE, &all);
+            for name in ["portcullis", "__Host-portcullis"] {
+                prop_assert_eq!(read(&Fields::of(&headers), name, BASE).0, find(&headers, name));
+            }
+            let kept: Vec<Vec<u8>> = all
+                .iter()
+                .filter_map(|line| without_own(HeaderValue::from_bytes(line).unwrap(), BASE))
+                .map(|line| line.as_bytes().to_vec())
+                .collect();
+            let (_, share) = read(&Fields::of(&headers), "portcullis", BASE);
+            strip_share(&mut headers, BASE, share);
+            prop_assert_eq!(lines(&headers, &COOKIE), kept);
         }
 
         #[test]

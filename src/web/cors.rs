@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
+use super::fields::{Fields, Name};
 use super::origin::{self, Origin};
 
 /// Longest list of request headers that a preflight may ask for, in bytes.
@@ -18,11 +19,11 @@ const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The listed origin whose page asks, as it goes into CORS headers.
 #[must_use]
-pub fn listed_origin(asked: &HeaderMap, listed: &[Origin]) -> Option<HeaderValue> {
-    if listed.is_empty() || !asked.contains_key(ORIGIN) {
+pub fn listed_origin(asked: &Fields<'_>, listed: &[Origin]) -> Option<HeaderValue> {
+    if listed.is_empty() || !asked.has(Name::Origin) {
         return None;
     }
-    let origin = origin::listed_origin(asked, listed)?;
+    let origin = origin::listed_origin(asked.headers(), listed)?;
     HeaderValue::from_str(&origin.to_string()).ok()
 }
 
@@ -34,7 +35,7 @@ pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue) {
 
 /// Lets pages of a listed origin read the answer to what was `asked`. Where any origin is listed, caches
 /// are told that answers differ by it.
-pub fn let_listed_read(asked: &HeaderMap, listed: &[Origin], answer: &mut HeaderMap) {
+pub fn let_listed_read(asked: &Fields<'_>, listed: &[Origin], answer: &mut HeaderMap) {
     if listed.is_empty() {
         return;
     }
@@ -46,12 +47,12 @@ pub fn let_listed_read(asked: &HeaderMap, listed: &[Origin], answer: &mut Header
 
 /// The method that a preflight from a listed origin asks for.
 #[must_use]
-pub fn preflight_method(method: &Method, headers: &HeaderMap, listed: &[Origin]) -> Option<Method> {
-    let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+pub fn preflight_method(method: &Method, fields: &Fields<'_>, listed: &[Origin]) -> Option<Method> {
+    let asked = fields.first(Name::AskedMethod)?;
     if method != Method::OPTIONS {
         return None;
     }
-    origin::listed_origin(headers, listed)?;
+    origin::listed_origin(fields.headers(), listed)?;
     Method::from_bytes(asked.as_bytes()).ok()
 }
 
@@ -59,7 +60,7 @@ pub fn preflight_method(method: &Method, headers: &HeaderMap, listed: &[Origin])
 /// method `allowed`, and the headers asked for unless the list is too long.
 #[must_use]
 pub fn preflight_answer(
-    asked: &HeaderMap,
+    asked: &Fields<'_>,
     listed: &[Origin],
     allowed: Option<&Method>,
 ) -> Response<Full<Bytes>> {
@@ -71,7 +72,7 @@ pub fn preflight_answer(
     if let Some(value) = allowed.and_then(|method| HeaderValue::from_str(method.as_str()).ok()) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value);
     }
-    let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS);
+    let wanted = asked.headers().get(ACCESS_CONTROL_REQUEST_HEADERS);
     if let Some(value) = wanted.filter(|value| value.len() <= MAX_ASKED_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value.clone());
     }
@@ -81,6 +82,8 @@ pub fn preflight_answer(
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 
     use super::*;
 
@@ -98,6 +101,7 @@ mod tests {
             asked.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
             let many = "a".repeat(MAX_ASKED_HEADERS + 1);
             asked.insert(ACCESS_CONTROL_REQUEST_HEADERS, many.parse().unwrap());
+            let asked = Fields::of(&asked);
             let method = preflight_method(&Method::OPTIONS, &asked, &listed);
             assert_eq!(method, is_listed.then_some(Method::PUT), "{origin}");
             assert_eq!(preflight_method(&Method::GET, &asked, &listed), None);

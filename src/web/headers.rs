@@ -10,7 +10,9 @@ pub use super::framing::FramingFields;
 pub use super::hygiene::{
     AnswerFields, Hygiene, Unambiguous, Unforwardable, check_request, sanitise_request,
 };
-pub use super::intent::{Authorization, authorization, is_navigation, is_websocket};
+pub use super::intent::{
+    Authorization, USUAL_JWT_START, authorization, is_navigation, is_websocket,
+};
 
 /// A family of identity header names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

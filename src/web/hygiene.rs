@@ -7,6 +7,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
 
+use super::fields::{Fields, Name, Notes};
 use super::framing::FramingFields;
 use super::headers::{Kind, fold, is_essential, is_set_here, kind_of};
 
@@ -24,22 +25,36 @@ pub struct Hygiene {
 #[error("{0}")]
 pub struct Unforwardable(pub &'static str);
 
-/// That [`check_request`] found a request's head to be readable in one way only.
+/// That [`check_request`] found a request's head to be readable in one way only, and what it noted of it.
 #[must_use]
 #[derive(Debug)]
-pub struct Unambiguous(());
+pub struct Unambiguous(Notes);
+
+impl Unambiguous {
+    /// What was noted of the head before anything was taken out of it.
+    #[must_use]
+    pub const fn notes(&self) -> Notes {
+        self.0
+    }
+}
 
 /// Takes out of a request's headers what no application may get: every name and family of the table,
 /// what `Connection` names, the headers of `hygiene.identity`, and names with `_` or `.`.
-/// `Content-Length` stays; own cookies and our bearer are not its business.
+/// `Content-Length` stays; own cookies and our bearer are not its business. `checked` must be of this
+/// very head, unchanged since.
 ///
 /// # Errors
 /// [`Unforwardable`]: `Connection` names what is no name.
 pub fn sanitise_request(
     headers: &mut HeaderMap,
     hygiene: &Hygiene,
-    _checked: &Unambiguous,
+    checked: &Unambiguous,
 ) -> Result<(), Unforwardable> {
+    debug_assert_eq!(Fields::of(headers).notes(), checked.notes(), "the notes of another head");
+    if !checked.notes().is_doubtful() && hygiene.identity.is_empty() {
+        // `Connection` is not there either: it would have to go.
+        return Ok(());
+    }
     let mut doomed = Doomed::default();
     for name in headers.keys() {
         if is_stripped(name.as_str(), hygiene) {
@@ -47,7 +62,6 @@ pub fn sanitise_request(
         }
     }
     if doomed.count == 0 {
-        // `Connection` is not there either: it would have to go.
         return Ok(());
     }
     for value in headers.get_all(CONNECTION) {
@@ -67,14 +81,25 @@ pub fn sanitise_request(
 /// [`Unforwardable`]: `Transfer-Encoding` other than exactly one `chunked`, a `Content-Length` that is
 /// not the canonical decimal, `Connection` naming a framing or end-to-end essential header
 /// (`Host`, `Content-Length`, `Cookie`, `Authorization`) or one the cross-site check looks at.
-pub fn check_request(headers: &HeaderMap) -> Result<Unambiguous, Unforwardable> {
-    check_framing(headers)?;
-    for value in headers.get_all(CONNECTION) {
+pub fn check_request(fields: &Fields<'_>) -> Result<Unambiguous, Unforwardable> {
+    let mut framing = FramingFields::default();
+    for (name, field) in
+        [(Name::TransferEncoding, TRANSFER_ENCODING), (Name::ContentLength, CONTENT_LENGTH)]
+    {
+        if fields.has(name) {
+            fields.all(name).for_each(|value| framing.note(&field, value));
+        }
+    }
+    framing.check()?;
+    if !fields.has(Name::Connection) {
+        return Ok(Unambiguous(fields.notes()));
+    }
+    for value in fields.all(Name::Connection) {
         if tokens(value).any(|token| is_essential(token) || is_judged_by(token)) {
             return Err(Unforwardable("a Connection header names a header it may not"));
         }
     }
-    Ok(Unambiguous(()))
+    Ok(Unambiguous(fields.notes()))
 }
 
 /// Whether the cross-site check looks at a header.
@@ -169,12 +194,21 @@ fn is_stripped(name: &str, hygiene: &Hygiene) -> bool {
     if kind == Some(Kind::Hop) {
         return true;
     }
-    let is_foldable = name.bytes().any(|byte| matches!(byte, b'_' | b'.'));
     let is_named = hygiene.identity.iter().any(|identity| identity == name);
-    if !is_foldable && !is_named && kind.is_none() {
+    if !is_foldable(name) && !is_named && kind.is_none() {
         return false;
     }
     !is_permitted(name, hygiene)
+}
+
+/// Whether a name (lower case) must go unless the upstream lets it through, whatever else is configured.
+pub(super) fn is_doubtful(name: &str) -> bool {
+    kind_of(name).is_some() || is_foldable(name)
+}
+
+/// Whether some applications take a name for another, in which `_` and `.` are `-`.
+fn is_foldable(name: &str) -> bool {
+    name.bytes().any(|byte| matches!(byte, b'_' | b'.'))
 }
 
 /// Whether the upstream lets a name through that would go. The configuration refuses names that the
@@ -188,17 +222,6 @@ fn is_permitted(name: &str, hygiene: &Hygiene) -> bool {
         && kind_of(&folded) != Some(Kind::Hop)
         && !is_essential(folded.as_bytes())
         && !hygiene.identity.contains(&folded)
-}
-
-/// Refuses framing that another reader could take otherwise (RFC 9112 section 6).
-fn check_framing(headers: &HeaderMap) -> Result<(), Unforwardable> {
-    let mut fields = FramingFields::default();
-    for name in [TRANSFER_ENCODING, CONTENT_LENGTH] {
-        for value in headers.get_all(&name) {
-            fields.note(&name, value);
-        }
-    }
-    fields.check()
 }
 
 /// The non-empty members of a comma-separated list.
@@ -237,7 +260,7 @@ mod tests {
     }
 
     fn sanitise(headers: &mut HeaderMap, hygiene: &Hygiene) -> Result<(), Unforwardable> {
-        let checked = check_request(headers)?;
+        let checked = check_request(&Fields::of(headers))?;
         sanitise_request(headers, hygiene, &checked)
     }
 

@@ -5,29 +5,30 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
-use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, UPGRADE};
 use serde::Deserialize;
 
-static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+use super::fields::{Fields, Name};
 
 /// Whether a request is a browser navigation: `Sec-Fetch-Mode: navigate`, or without that header a
 /// GET or HEAD whose `Accept` prefers HTML.
 #[must_use]
-pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    let mut modes = headers.get_all(&SEC_FETCH_MODE).iter();
-    match (modes.next(), modes.next()) {
-        (Some(mode), None) => mode.as_bytes() == b"navigate",
-        (Some(_), Some(_)) => false,
-        (None, _) => matches!(*method, Method::GET | Method::HEAD) && prefers_html(headers),
+pub fn is_navigation(method: &Method, fields: &Fields<'_>) -> bool {
+    match fields.first(Name::SecFetchMode) {
+        Some(mode) => mode.as_bytes() == b"navigate" && !fields.is_repeated(Name::SecFetchMode),
+        None => {
+            matches!(*method, Method::GET | Method::HEAD)
+                && fields.has(Name::Accept)
+                && prefers_html(fields)
+        }
     }
 }
 
 /// Whether `Accept` names HTML, and no JSON type above it (RFC 9110 section 12.5.1). Of two with the
 /// same weight the first counts. `*/*` names nothing: it is what scripts and programs send.
-fn prefers_html(headers: &HeaderMap) -> bool {
+fn prefers_html(fields: &Fields<'_>) -> bool {
     let mut html = 0;
     let mut json = 0;
-    for range in headers.get_all(ACCEPT).iter().flat_map(|line| line.as_bytes().split(is_comma)) {
+    for range in fields.all(Name::Accept).flat_map(|line| line.as_bytes().split(is_comma)) {
         let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let kind = parts.next().unwrap_or_default();
         let weight = parts.find_map(weight_of).unwrap_or(1000);
@@ -74,14 +75,13 @@ fn weight_of(parameter: &[u8]) -> Option<u16> {
 /// Whether a request asks for a WebSocket (RFC 6455 section 4.1): GET, `Connection` names `upgrade`,
 /// `Upgrade` is exactly one `websocket`. The version is not looked at: hyper upgrades HTTP/1.1 alone.
 #[must_use]
-pub fn is_websocket(method: &Method, headers: &HeaderMap) -> bool {
-    let mut upgrades = headers.get_all(UPGRADE).iter();
-    let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else { return false };
+pub fn is_websocket(method: &Method, fields: &Fields<'_>) -> bool {
+    let Some(upgrade) = fields.first(Name::Upgrade) else { return false };
     *method == Method::GET
+        && !fields.is_repeated(Name::Upgrade)
         && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
-        && headers
-            .get_all(CONNECTION)
-            .iter()
+        && fields
+            .all(Name::Connection)
             .flat_map(|line| line.as_bytes().split(is_comma))
             .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
@@ -110,14 +110,12 @@ impl std::fmt::Debug for Authorization {
 
 /// Reads `Authorization` without changing it.
 #[must_use]
-pub fn authorization(headers: &HeaderMap) -> Authorization {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let field = match (fields.next(), fields.next()) {
-        (None, _) => return Authorization::NotOurs,
-        (Some(field), None) => field.as_bytes(),
-        (Some(_), Some(_)) => return Authorization::Several,
-    };
-    match bearer(field) {
+pub fn authorization(fields: &Fields<'_>) -> Authorization {
+    let Some(field) = fields.first(Name::Authorization) else { return Authorization::NotOurs };
+    if fields.is_repeated(Name::Authorization) {
+        return Authorization::Several;
+    }
+    match bearer(field.as_bytes()) {
         Some(token) if has_our_shape(token) => {
             // Ours are plain text, which is checked many bytes at a time; only a forged one is not.
             Authorization::Ours(
@@ -136,6 +134,19 @@ fn bearer(field: &[u8]) -> Option<&[u8]> {
     is_bearer.then(|| rest.trim_ascii())
 }
 
+/// How the headers of the tokens issued here begin: `{"typ":"at+jwt","alg":"HS256","kid":"pc`, encoded.
+pub const USUAL_JWT_START: &str = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiIsImtpZCI6InBj";
+
+/// Whether a header is, byte for byte, one that a token issued here has: behind the beginning stand a hyphen,
+/// eight hexadecimal digits and the end of the object. No more need be read of it to know its `kid`.
+fn is_usual_header(encoded: &[u8]) -> bool {
+    let Some(rest) = encoded.strip_prefix(USUAL_JWT_START.as_bytes()) else { return false };
+    let mut decoded = [0; 12];
+    let Ok(11) = URL_SAFE_NO_PAD.decode_slice(rest, &mut decoded) else { return false };
+    let [b'-', digits @ .., b'"', b'}', _] = decoded else { return false };
+    digits.iter().all(u8::is_ascii_hexdigit)
+}
+
 /// Longest JWT header looked into, in encoded bytes: ours are far shorter.
 const MAX_JWT_HEADER: usize = 1024;
 
@@ -152,8 +163,12 @@ fn has_our_shape(token: &[u8]) -> bool {
     if end > MAX_JWT_HEADER {
         return false;
     }
+    let encoded = &token[..end];
+    if is_usual_header(encoded) {
+        return true;
+    }
     let mut decoded = [0; MAX_JWT_HEADER];
-    let Ok(length) = URL_SAFE_NO_PAD.decode_slice(&token[..end], &mut decoded) else {
+    let Ok(length) = URL_SAFE_NO_PAD.decode_slice(encoded, &mut decoded) else {
         return false;
     };
     serde_json::from_slice::<Header<'_>>(&decoded[..length])
@@ -162,7 +177,7 @@ fn has_our_shape(token: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -204,7 +219,11 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(is_navigation(&method, &map(fields)), expected, "{method} {fields:?}");
+            assert_eq!(
+                is_navigation(&method, &Fields::of(&map(fields))),
+                expected,
+                "{method} {fields:?}"
+            );
         }
     }
 
@@ -234,7 +253,32 @@ mod tests {
             ),
             (Method::GET, &[("connection", "upgrades"), ("upgrade", "websocket")], false),
         ] {
-            assert_eq!(is_websocket(&method, &map(fields)), expected, "{method} {fields:?}");
+            assert_eq!(
+                is_websocket(&method, &Fields::of(&map(fields))),
+                expected,
+                "{method} {fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_usual_header_is_one_whose_kid_is_ours() {
+        for (kid, is_usual) in [
+            ("pc-0123abcd", true),
+            ("pc-0123abc", false),
+            ("pc-0123abcde", false),
+            ("pc_0123abcd", false),
+            ("pc-0123abcg", false),
+            ("pc-\",\"k\":\"1", false),
+        ] {
+            let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#);
+            let encoded = URL_SAFE_NO_PAD.encode(header);
+            assert_eq!(is_usual_header(encoded.as_bytes()), is_usual, "{kid}");
+        }
+        for more in [r#","kid":"theirs"}"#, "}"] {
+            let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"pc-0123abcd"{more}"#);
+            let encoded = URL_SAFE_NO_PAD.encode(header);
+            assert_eq!(is_usual_header(encoded.as_bytes()), more == "}", "{more}");
         }
     }
 
@@ -265,13 +309,13 @@ mod tests {
             ("Bearer xpc_a".to_owned(), None),
             ("Bearer ..".to_owned(), None),
         ] {
-            let found = authorization(&map(&[("authorization", &value)]));
+            let found = authorization(&Fields::of(&map(&[("authorization", &value)])));
             let expected = expected.map_or(Authorization::NotOurs, Authorization::Ours);
             assert!(found == expected, "{value}");
         }
-        assert!(authorization(&HeaderMap::new()) == Authorization::NotOurs);
+        assert!(authorization(&Fields::of(&HeaderMap::new())) == Authorization::NotOurs);
         let two = map(&[("authorization", "Basic x"), ("authorization", "Basic x")]);
-        assert!(authorization(&two) == Authorization::Several);
+        assert!(authorization(&Fields::of(&two)) == Authorization::Several);
         assert!(!format!("{:?}", Authorization::Ours("pc_secret".to_owned())).contains("secret"));
     }
 }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod cookies;
 pub mod cors;
 pub mod failure;
+pub mod fields;
 pub mod form;
 pub mod headers;
 mod framing;

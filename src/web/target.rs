@@ -57,6 +57,8 @@ impl Forms {
     }
 }
 
+/// Bytes of a path that room is made for at once: what follows may be a long query.
+const SHORT: usize = 64;
 /// Segments whose ends are kept without a further allocation.
 const INLINE: usize = 16;
 
@@ -96,6 +98,12 @@ impl Segments {
     /// The segments in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Whether any of them holds a capital letter of ASCII.
+    #[must_use]
+    pub fn has_capital(&self) -> bool {
+        self.bytes.iter().any(u8::is_ascii_uppercase)
     }
 
     fn with_capacity(bytes: usize) -> Self {
@@ -182,13 +190,14 @@ impl Target {
         if received.len() > MAX_TARGET {
             return Err(TargetError::TooLong);
         }
-        let bytes = received.as_bytes();
-        let path_end = bytes.iter().position(|byte| *byte == b'?').unwrap_or(bytes.len());
-        let (path, query) = bytes.split_at(path_end);
-        let (segments, forms) = read_path(path)?;
-        if let Some((_, query)) = query.split_first() {
-            check_query(query)?;
-        }
+        let (segments, forms, query) = read_path(received.as_bytes())?;
+        let path_end = match query {
+            Some(query) => {
+                check_query(query)?;
+                received.len() - query.len() - 1
+            }
+            None => received.len(),
+        };
         Ok(Self { raw: received.to_owned(), path_end, segments, forms })
     }
 
@@ -237,21 +246,23 @@ impl Target {
     }
 }
 
-/// Reads a path into decoded segments and finds its irregular forms, in one pass.
-fn read_path(path: &[u8]) -> Result<(Segments, Forms), TargetError> {
-    let Some((b'/', mut rest)) = path.split_first() else {
+/// Reads a path into decoded segments and finds its irregular forms, in one pass up to the query, which is
+/// given back unread.
+fn read_path(received: &[u8]) -> Result<(Segments, Forms, Option<&[u8]>), TargetError> {
+    let Some((b'/', mut rest)) = received.split_first() else {
         return Err(TargetError::Malformed("not a path beginning with a slash"));
     };
-    let mut segments = Segments::with_capacity(rest.len());
+    let mut segments = Segments::with_capacity(rest.len().min(SHORT));
     let mut forms = Forms::NONE;
     let mut is_ascii = true;
-    loop {
+    let query = loop {
         let run = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
         let (plain, after) = rest.split_at(run);
         segments.bytes.extend_from_slice(plain);
-        let Some((&special, after)) = after.split_first() else { break };
+        let Some((&special, after)) = after.split_first() else { break None };
         rest = after;
         match special {
+            b'?' => break Some(rest),
             b'/' => {
                 forms = forms.with(end_segment(&mut segments, &mut is_ascii)?);
                 if rest.first() == Some(&b'/') {
@@ -271,13 +282,13 @@ fn read_path(path: &[u8]) -> Result<(Segments, Forms), TargetError> {
             }
             other => return Err(TargetError::Malformed(fault_of(other))),
         }
-    }
+    };
     // The first slash may be followed by another, which no segment's end has seen.
-    if path.get(1) == Some(&b'/') {
+    if received.get(1) == Some(&b'/') {
         forms = forms.with(Forms::DOUBLE_SLASH);
     }
     forms = forms.with(end_segment(&mut segments, &mut is_ascii)?);
-    Ok((segments, forms))
+    Ok((segments, forms, query))
 }
 
 /// Ends a segment: refuses dot segments, notes bytes that are not UTF-8.

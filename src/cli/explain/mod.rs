@@ -20,6 +20,7 @@ use crate::proxy::sanitise;
 use crate::server::dispatch::{self, Answerer, Question, RefusedMethod};
 use crate::server::examine::Examined;
 use crate::session::Carrier;
+use crate::web::fields::Fields;
 use crate::web::headers::{self, Hygiene, Unambiguous};
 use crate::web::target::{Target, TargetError};
 
@@ -153,7 +154,8 @@ fn find(asked: &Asked, caller: &Supposed, examined: &Examined) -> Found {
         };
         return Found::refused(status, error.to_string());
     }
-    let checked = match headers::check_request(&asked.headers) {
+    let fields = Fields::of(&asked.headers);
+    let checked = match headers::check_request(&fields) {
         Ok(checked) => checked,
         Err(error) => return Found::refused(400, error.0),
     };
@@ -162,8 +164,8 @@ fn find(asked: &Asked, caller: &Supposed, examined: &Examined) -> Found {
         Err(error @ TargetError::TooLong) => return Found::refused(414, error.to_string()),
         Err(error @ TargetError::Malformed(_)) => return Found::refused(400, error.to_string()),
     };
-    let (host, method, headers) = (asked.authority.host(), &asked.method, &asked.headers);
-    let question = Question { host, target: &target, method, headers };
+    let (host, method) = (asked.authority.host(), &asked.method);
+    let question = Question { host, target: &target, method, fields: &fields };
     match dispatch::answerer(&examined.config, &examined.policy, &question) {
         Answerer::Api => {
             Found::answered(None, "an address of the gateway's own API: nothing is forwarded")
@@ -202,7 +204,7 @@ fn locate(
         Located::Route(destination) => destination,
     };
     let cookie = &examined.config.sessions.cookie.wire_name;
-    let credentials = match sanitise::credentials(&asked.headers, cookie) {
+    let credentials = match sanitise::credentials(&Fields::of(&asked.headers), cookie) {
         Ok(credentials) => credentials,
         Err(error) => return Found::refused(400, error.0),
     };

@@ -10,6 +10,7 @@ use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::web::authority::Authority;
 use crate::web::client::{self, InvalidForwarded};
+use crate::web::fields::Fields;
 use crate::web::headers::is_websocket;
 use crate::web::origin::{self, Origin, Scheme};
 
@@ -46,8 +47,10 @@ impl Asked {
         }
         let client = match args.from {
             None => Ok(None),
-            Some(peer) => client::client(peer, Scheme::Http, &headers, &config.trusted_proxies)
-                .map(|client| client.address),
+            Some(peer) => {
+                client::client(peer, Scheme::Http, &Fields::of(&headers), &config.trusted_proxies)
+                    .map(|client| client.address)
+            }
         };
         Ok(Self { method, scheme, authority, target, headers, client })
     }
@@ -56,7 +59,7 @@ impl Asked {
     /// let it through.
     pub(super) fn is_cross_site(&self, config: &Config) -> bool {
         let own = Origin::of_request(self.scheme, &self.authority);
-        let is_websocket = is_websocket(&self.method, &self.headers);
+        let is_websocket = is_websocket(&self.method, &Fields::of(&self.headers));
         origin::is_cross_site(&self.method, &self.headers, is_websocket, &own, &config.origins)
     }
 
