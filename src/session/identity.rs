@@ -1,16 +1,18 @@
 //! Who a session stands for, with what they may at one state of roles and configuration.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use uuid::Uuid;
 
+use super::cache::Id;
 use super::shared::Shared;
 use crate::clock::Timestamp;
 use crate::identity::access::{RoleBook, Subject};
 use crate::identity::user::{RoleGrant, User};
-use crate::store::{LoadedSession, SessionRow};
+use crate::store::{LoadedSession, SessionKind, SessionRow};
 
 /// Identity headers, rendered: names that all sessions share, and this session's values.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Seen {
     }
 
     /// Takes over the later of each.
-    pub(super) fn follow(&self, former: &Self) {
+    fn follow(&self, former: &Self) {
         self.last.fetch_max(former.last.load(Ordering::Relaxed), Ordering::Relaxed);
         self.written.fetch_max(former.written.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -94,10 +96,34 @@ impl Seen {
 
 /// A session with its owner, and when it was last used. Every identity made of it shares it.
 #[derive(Debug)]
-struct Remembered {
+pub(super) struct Remembered {
     session: SessionRow,
     user: User,
     seen: Seen,
+    /// Whether the cache keeps it. Set once, under the lock of the cache's ledger; taken back for good
+    /// when the cache lets go of it, for whatever cause.
+    is_kept: AtomicBool,
+}
+
+impl Remembered {
+    pub(super) const fn id(&self) -> &Id {
+        &self.session.id
+    }
+
+    pub(super) const fn owner(&self) -> Uuid {
+        self.user.id
+    }
+
+    /// Says whether the cache keeps it.
+    pub(super) fn set_kept(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Release);
+    }
+
+    /// Knows what `former`, the same session loaded before, knew of uses that may not be in the store yet:
+    /// else every load would have `last_seen` written once more.
+    pub(super) fn follow(&self, former: &Self) {
+        self.seen.follow(&former.seen);
+    }
 }
 
 /// Somebody known: the session with its owner and what they may right now. There may be a hundred
@@ -108,7 +134,7 @@ pub struct Identity {
     grants: Arc<[RoleGrant]>,
     /// What policy looks at.
     pub subject: Subject,
-    pub(super) generation: u64,
+    generation: u64,
     configuration: u64,
     shared: Arc<Shared>,
     rendered: Box<[OnceLock<Option<Arc<HeaderSet>>>]>,
@@ -122,7 +148,8 @@ impl Identity {
         user.password_hash = None;
         session.agent = String::new();
         let seen = Seen::new(session.last_seen);
-        Self::of(Arc::new(Remembered { session, user, seen }), grants.into(), book, now)
+        let is_kept = AtomicBool::new(false);
+        Self::of(Arc::new(Remembered { session, user, seen, is_kept }), grants.into(), book, now)
     }
 
     /// The same session under another state of roles and configuration.
@@ -168,6 +195,25 @@ impl Identity {
 
     pub(super) fn seen(&self) -> &Seen {
         &self.remembered.seen
+    }
+
+    /// Whether the cache still keeps the session this was made of. Once it does not it never will again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.remembered.is_kept.load(Ordering::Acquire)
+    }
+
+    pub(super) const fn remembered(&self) -> &Arc<Remembered> {
+        &self.remembered
+    }
+
+    /// The state of roles and configuration it was made under.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether a credential of this kind may stand for it.
+    pub(super) fn is_usable(&self, kind: SessionKind) -> bool {
+        self.session().kind == kind && self.user().is_active
     }
 
     /// The headers of an identity profile, rendered by `render` at most once per session and state.
