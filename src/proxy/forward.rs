@@ -125,7 +125,7 @@ fn assemble(
     set(&mut headers, &FORWARDED_HOST, Some(host));
     set(&mut headers, &REQUEST_ID, Some(way.request_id.clone()));
     for (name, value) in identity.into_iter().flat_map(HeaderSet::iter) {
-        headers.insert(name.clone(), value.clone());
+        set(&mut headers, name, HeaderValue::from_str(value).ok());
     }
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said outright, since a client does not frame a body of unknown length on GET by itself.

@@ -11,36 +11,51 @@ use super::cache::Id;
 use super::shared::Shared;
 use crate::clock::Timestamp;
 use crate::identity::access::{RoleBook, Subject};
-use crate::identity::user::{RoleGrant, User};
+use crate::identity::user::{Method, Person, RoleGrant};
 use crate::store::{LoadedSession, SessionKind, SessionRow};
 
 /// Identity headers, rendered: names that all sessions share, and this session's values.
 #[derive(Debug)]
 pub struct HeaderSet {
     names: Arc<[HeaderName]>,
-    values: Box<[HeaderValue]>,
+    /// A line feed ends each: none can hold one.
+    values: Box<str>,
 }
 
 impl HeaderSet {
+    /// `None` when a value cannot be sent as it is.
+    fn new(fields: Vec<(HeaderName, String)>, shared: &Shared) -> Option<Self> {
+        let mut values =
+            String::with_capacity(fields.iter().map(|(_, value)| value.len() + 1).sum());
+        for (_, value) in &fields {
+            HeaderValue::from_str(value).ok()?;
+            values.push_str(value);
+            values.push('\n');
+        }
+        let names = shared.names(fields.into_iter().map(|(name, _)| name).collect());
+        Some(Self { names, values: values.into_boxed_str() })
+    }
+
     /// Each name with its value.
-    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.names.iter().zip(&self.values)
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
+        self.names.iter().zip(self.values.split('\n'))
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.names.iter()
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.values.len()
+        self.names.len()
     }
 }
 
 /// A state of roles and configuration: what numbers mean and how many identity profiles there are.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    /// Differs between any two states of one process.
-    pub(super) generation: u64,
-    /// Generation of the configuration it was made for.
-    pub(super) configuration: u64,
     pub(super) roles: RoleBook,
     pub(super) profiles: usize,
     pub(super) shared: Arc<Shared>,
@@ -94,11 +109,35 @@ impl Seen {
     }
 }
 
+/// A session as requests need it: what is stored of it without address and agent.
+#[derive(Debug)]
+pub struct Session {
+    /// SHA-256 of the cookie's random bytes, or 32 random bytes of a bearer session.
+    pub id: Id,
+    /// How it was signed in.
+    pub method: Method,
+    /// Cookie or bearer.
+    pub kind: SessionKind,
+    /// Sign-in.
+    pub created_at: Timestamp,
+    /// Idle limit; `None` for a bearer session.
+    pub idle: Option<Duration>,
+    /// Absolute end.
+    pub expires_at: Timestamp,
+}
+
+impl Session {
+    fn of(row: &SessionRow) -> Self {
+        let SessionRow { id, method, kind, created_at, idle, expires_at, .. } = *row;
+        Self { id, method, kind, created_at, idle, expires_at }
+    }
+}
+
 /// A session with its owner, and when it was last used. Every identity made of it shares it.
 #[derive(Debug)]
 pub(super) struct Remembered {
-    session: SessionRow,
-    user: User,
+    session: Session,
+    user: Person,
     seen: Seen,
     /// Whether the cache keeps it. Set once, under the lock of the cache's ledger; taken back for good
     /// when the cache lets go of it, for whatever cause.
@@ -134,42 +173,43 @@ pub struct Identity {
     grants: Arc<[RoleGrant]>,
     /// What policy looks at.
     pub subject: Subject,
-    generation: u64,
-    configuration: u64,
     shared: Arc<Shared>,
     rendered: Box<[OnceLock<Option<Arc<HeaderSet>>>]>,
 }
 
 impl Identity {
-    /// Resolves a session just loaded. What no request needs is not kept: the password hash, since
-    /// caches end up in core dumps, and the agent.
+    /// Resolves a session just loaded. What no request needs is not kept, the password hash above all,
+    /// since caches end up in core dumps.
     pub(super) fn resolve(loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
-        let LoadedSession { mut session, mut user, grants } = loaded;
-        user.password_hash = None;
-        session.agent = String::new();
-        let seen = Seen::new(session.last_seen);
-        let is_kept = AtomicBool::new(false);
-        Self::of(Arc::new(Remembered { session, user, seen, is_kept }), grants.into(), book, now)
+        let LoadedSession { session, user, grants } = loaded;
+        let (grants, access) = book.shared.access(&book.roles, grants.into(), now);
+        let subject = Subject::of(&user, access);
+        let remembered = Arc::new(Remembered {
+            session: Session::of(&session),
+            user: Person::of(&user),
+            seen: Seen::new(session.last_seen),
+            is_kept: AtomicBool::new(false),
+        });
+        Self::of(remembered, grants, subject, book)
     }
 
     /// The same session under another state of roles and configuration.
     pub(super) fn renewed(&self, book: &Book, now: Timestamp) -> Self {
-        Self::of(Arc::clone(&self.remembered), Arc::clone(&self.grants), book, now)
+        let (grants, access) = book.shared.access(&book.roles, Arc::clone(&self.grants), now);
+        let subject = Subject { access, ..self.subject.clone() };
+        Self::of(Arc::clone(&self.remembered), grants, subject, book)
     }
 
     fn of(
         remembered: Arc<Remembered>,
         grants: Arc<[RoleGrant]>,
+        subject: Subject,
         book: &Book,
-        now: Timestamp,
     ) -> Self {
-        let (grants, access) = book.shared.access(&book.roles, grants, now);
         Self {
-            subject: Subject::of(&remembered.user, access),
+            subject,
             remembered,
             grants,
-            generation: book.generation,
-            configuration: book.configuration,
             shared: Arc::clone(&book.shared),
             rendered: (0..book.profiles).map(|_| OnceLock::new()).collect(),
         }
@@ -177,13 +217,13 @@ impl Identity {
 
     /// The session.
     #[must_use]
-    pub fn session(&self) -> &SessionRow {
+    pub fn session(&self) -> &Session {
         &self.remembered.session
     }
 
-    /// Its owner, without the password hash.
+    /// Its owner.
     #[must_use]
-    pub fn user(&self) -> &User {
+    pub fn user(&self) -> &Person {
         &self.remembered.user
     }
 
@@ -207,8 +247,8 @@ impl Identity {
     }
 
     /// The state of roles and configuration it was made under.
-    pub(super) const fn generation(&self) -> u64 {
-        self.generation
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation
     }
 
     /// Whether a credential of this kind may stand for it.
@@ -226,15 +266,13 @@ impl Identity {
         &self,
         configuration: u64,
         profile: usize,
-        render: impl FnOnce() -> Option<Vec<(HeaderName, HeaderValue)>>,
+        render: impl FnOnce() -> Option<Vec<(HeaderName, String)>>,
     ) -> Option<Arc<HeaderSet>> {
-        let make = || {
-            let (names, values): (Vec<_>, Vec<_>) = render()?.into_iter().unzip();
-            let (names, values) = (self.shared.names(names), values.into_boxed_slice());
-            Some(Arc::new(HeaderSet { names, values }))
-        };
+        let make = || HeaderSet::new(render()?, &self.shared).map(Arc::new);
         match self.rendered.get(profile) {
-            Some(slot) if configuration == self.configuration => slot.get_or_init(make).clone(),
+            Some(slot) if configuration == self.shared.configuration => {
+                slot.get_or_init(make).clone()
+            }
             Some(_) | None => make(),
         }
     }

@@ -38,10 +38,11 @@ use crate::telemetry::metrics::Metrics;
 
 use cache::{Id, SessionCache};
 use identity::Book;
+use shared::Shared;
 
 pub use follow::FollowError;
 pub use front::Front;
-pub use identity::{HeaderSet, Identity};
+pub use identity::{HeaderSet, Identity, Session};
 pub use issue::{OpenError, OpenedBearer, OpenedCookie, Opening};
 pub use watch::Watch;
 
@@ -288,14 +289,10 @@ impl Inner {
         let settings = self.settings.load();
         let database = self.database_roles.load();
         let roles = RoleBook::new(&self.interner, &settings.roles, &database, &settings.named);
-        self.book.store(Arc::new(Book {
-            // Before the book is in force: see [`Inner::recall`].
-            generation: self.generation.fetch_add(1, Ordering::AcqRel) + 1,
-            configuration: settings.configuration,
-            roles,
-            profiles: settings.profiles,
-            shared: Arc::default(),
-        }));
+        // Before the book is in force: see [`Inner::recall`].
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let shared = Arc::new(Shared::new(generation, settings.configuration));
+        self.book.store(Arc::new(Book { roles, profiles: settings.profiles, shared }));
     }
 
     async fn load_roles(&self) -> Result<(), StoreError> {
