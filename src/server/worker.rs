@@ -50,7 +50,7 @@ impl Worker {
         let clock = gateway.clock.clone();
         let ticker = Ticker::new(clock.clone());
         let pool = Pool::new(Arc::clone(&ticker), gateway.control.clone());
-        let front = gateway.sessions.front();
+        let front = gateway.sessions.front(index);
         let id_prefix = hex(u64::from_be_bytes(gateway.entropy.bytes()));
         Arc::new(Self {
             index,

@@ -26,6 +26,8 @@ const SPELL: Duration = Duration::from_secs(1);
 
 /// What one worker recognised last.
 pub struct Front {
+    /// The worker's number.
+    pub(super) worker: usize,
     cookies: SipHasher24,
     tokens: SipHasher24,
     /// Only its worker's thread takes this lock; no other waits for it.
@@ -48,10 +50,10 @@ struct Slot {
 }
 
 impl Front {
-    pub(super) fn new(entropy: &Entropy) -> Self {
+    pub(super) fn new(worker: usize, entropy: &Entropy) -> Self {
         let hasher = || SipHasher24::new_with_key(&entropy.bytes());
         let slots = std::iter::repeat_with(|| None).take(SLOTS).collect();
-        Self { cookies: hasher(), tokens: hasher(), slots: Mutex::new(slots) }
+        Self { worker, cookies: hasher(), tokens: hasher(), slots: Mutex::new(slots) }
     }
 
     /// The digest of a credential as it was received.
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn a_credential_is_known_by_all_of_its_bytes_its_kind_and_its_own_end() {
         let entropy = Entropy::seeded(1);
-        let front = Front::new(&entropy);
+        let front = Front::new(0, &entropy);
         let at = Timestamp::from_seconds;
         let loaded = crate::session::cache::tests::loaded([1; 32], uuid::Uuid::from_u128(1));
         let identity = Arc::new(Identity::resolve(loaded, &Book::default(), at(0)));
@@ -152,7 +154,7 @@ mod tests {
             assert!(!recalls(&beside, 1));
             assert!(!recalls(&Digest { kind: bearer, ..digest }, 1));
         }
-        let elsewhere = Front::new(&entropy).digest(cookie, b"value");
+        let elsewhere = Front::new(0, &entropy).digest(cookie, b"value");
         assert!(!elsewhere.is_same(&digest), "every worker has a key of its own");
     }
 }

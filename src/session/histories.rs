@@ -212,7 +212,7 @@ impl World {
             store.insert_user(id, &user, &event(clock.now())).await.unwrap();
             people.push(id);
         }
-        let workers = [sessions.front(), sessions.front()];
+        let workers = [sessions.front(0), sessions.front(1)];
         let mut reader = follow::Reader::default();
         reader.read(&sessions.inner).await.unwrap();
         let opened = Vec::new();

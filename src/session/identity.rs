@@ -18,27 +18,37 @@ use crate::store::{LoadedSession, SessionKind, SessionRow};
 #[derive(Debug)]
 pub struct HeaderSet {
     names: Arc<[HeaderName]>,
-    /// A line feed ends each: none can hold one.
-    values: Box<str>,
+    fields: Box<str>,
 }
 
 impl HeaderSet {
     /// `None` when a value cannot be sent as it is.
     fn new(fields: Vec<(HeaderName, String)>, shared: &Shared) -> Option<Self> {
-        let mut values =
-            String::with_capacity(fields.iter().map(|(_, value)| value.len() + 1).sum());
-        for (_, value) in &fields {
+        let mut text = String::new();
+        for (name, value) in &fields {
             HeaderValue::from_str(value).ok()?;
-            values.push_str(value);
-            values.push('\n');
+            text.extend([name.as_str(), ": ", value, "\r\n"]);
         }
         let names = shared.names(fields.into_iter().map(|(name, _)| name).collect());
-        Some(Self { names, values: values.into_boxed_str() })
+        Some(Self { names, fields: text.into_boxed_str() })
+    }
+
+    /// All of them as they stand in a head (RFC 9112 section 5): each on a line of its own, which ends
+    /// with CR LF.
+    #[must_use]
+    pub const fn fields(&self) -> &str {
+        &self.fields
     }
 
     /// Each name with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
-        self.names.iter().zip(self.values.split('\n'))
+        // No value holds a line feed.
+        let lines = self.fields.split_terminator("\r\n");
+        let value = |name: &HeaderName, line| str::get(line, name.as_str().len() + 2..);
+        self.names
+            .iter()
+            .zip(lines)
+            .filter_map(move |(name, line)| Some((name, value(name, line)?)))
     }
 
     /// The names.
@@ -296,5 +306,42 @@ impl Identity {
     /// How far apart writes of `last_seen` are: a tenth of the idle limit, or of an hour.
     pub(super) fn seen_interval(&self) -> Duration {
         self.session().idle.unwrap_or(Duration::from_hours(1)) / 10
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_lines_of_a_head_and_names_with_values() {
+        let (id, name) = (HeaderName::from_static("x-id"), HeaderName::from_static("x-name"));
+        let set = |values: [&str; 2]| {
+            let names = [id.clone(), name.clone()];
+            let fields = names.into_iter().zip(values.map(str::to_owned)).collect();
+            HeaderSet::new(fields, &Shared::default())
+        };
+        for values in [["7", "Ann: Bell"], ["7", ""], ["", ": "]] {
+            let made = set(values).map(|set| {
+                let pairs = set.iter().map(|(name, value)| (name.to_string(), value.to_owned()));
+                (set.fields().to_owned(), set.count(), pairs.collect::<Vec<_>>())
+            });
+            let [a, b] = values;
+            let pairs =
+                vec![("x-id".to_owned(), a.to_owned()), ("x-name".to_owned(), b.to_owned())];
+            let lines = format!("x-id: {a}\r\nx-name: {b}\r\n");
+            assert_eq!(made, Some((lines, 2, pairs)));
+        }
+        for broken in ["7\r\nx-evil: 1", "7\n", "7\r", "\0", "\u{e9}\u{7f}"] {
+            assert!(set(["7", broken]).is_none(), "{broken:?}");
+        }
+    }
+
+    /// A hundred thousand of these have a bound.
+    #[test]
+    fn what_is_kept_of_a_session_is_small() {
+        assert!(size_of::<Remembered>() <= 176, "{}", size_of::<Remembered>());
+        assert!(size_of::<Identity>() <= 96, "{}", size_of::<Identity>());
+        assert!(size_of::<HeaderSet>() <= 32, "{}", size_of::<HeaderSet>());
     }
 }

@@ -16,10 +16,10 @@ use crate::store::SessionKind;
 use crate::telemetry::log::Causes;
 
 impl Sessions {
-    /// What a worker remembers of whom it recognised; each makes its own.
+    /// What a worker, by its number, remembers of whom it recognised.
     #[must_use]
-    pub fn front(&self) -> Front {
-        Front::new(&self.inner.entropy)
+    pub fn front(&self, worker: usize) -> Front {
+        Front::new(worker, &self.inner.entropy)
     }
 
     /// Finds out who the caller is. A cache hit does not wait, a miss is loaded on the control runtime.
@@ -103,7 +103,7 @@ impl Inner {
         // Counted up before a new state is in force, so nothing of the former one passes for it.
         let generation = self.generation.load(Ordering::Acquire);
         let identity = front.recall(digest, generation, moment)?;
-        self.metrics.counters.session_hits.fetch_add(1, Ordering::Relaxed);
+        self.metrics.recalled(front.worker);
         Some(identity)
     }
 
