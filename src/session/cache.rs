@@ -380,13 +380,20 @@ pub(super) mod tests {
         let minute = Duration::from_mins(1);
         let later = Timestamp::from_seconds(1_000_000).after(10 * minute);
         let load = || Arc::new(Entry::new(loaded(id, user), &Book::default(), later));
-        let notes = |entry: &Entry| entry.identity.load().seen().note(later, minute);
+        let notes = |entry: &Entry| {
+            let identity = entry.identity.load();
+            identity.seen().note(later) && identity.seen().may_write(later, minute)
+        };
         let first = load();
         assert!(notes(&first), "the first use is written");
         let second = load();
         second.remembered.follow(&first.remembered);
         assert_eq!(second.identity.load().last_seen(), later);
         assert!(!notes(&second), "and the next is not written again");
+        let seen = &second.identity.load();
+        let much_later = later.after(minute);
+        assert!(!seen.seen().may_write(later.after(minute / 2), minute));
+        assert!(seen.seen().note(much_later) && seen.seen().may_write(much_later, minute));
         assert!(notes(&load()), "one that follows nothing has it written");
     }
 }

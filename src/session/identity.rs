@@ -80,9 +80,9 @@ pub(super) struct Seen {
     written: AtomicI64,
 }
 
-/// Uses closer together than this are not told apart in memory, to keep a busy session's cache line
-/// quiet.
-const GRAIN: Duration = Duration::from_secs(1);
+/// Uses closer together than this are not told apart, to keep a busy session's cache line quiet:
+/// microseconds.
+const GRAIN: i64 = 1_000_000;
 
 impl Seen {
     pub(super) fn new(seen: Timestamp) -> Self {
@@ -100,11 +100,18 @@ impl Seen {
         Timestamp::from_micros(self.last.load(Ordering::Relaxed))
     }
 
-    /// Notes a use; says whether it is now this caller's turn to write it.
-    pub(super) fn note(&self, now: Timestamp, interval: Duration) -> bool {
-        if now.since(self.last()) >= GRAIN {
-            self.last.fetch_max(now.as_micros(), Ordering::Relaxed);
+    /// Notes a use; says whether it counts as another one.
+    pub(super) fn note(&self, now: Timestamp) -> bool {
+        let now = now.as_micros();
+        let is_another = now.saturating_sub(self.last.load(Ordering::Relaxed)) >= GRAIN;
+        if is_another {
+            self.last.fetch_max(now, Ordering::Relaxed);
         }
+        is_another
+    }
+
+    /// Whether it is now this caller's turn to write what was noted.
+    pub(super) fn may_write(&self, now: Timestamp, interval: Duration) -> bool {
         let written = self.written.load(Ordering::Relaxed);
         now.since(Timestamp::from_micros(written)) >= interval
             && self
