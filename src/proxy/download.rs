@@ -1,16 +1,17 @@
 //! The body of an answer on its way to the client.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::deadline::{Deadlines, Wait};
+use super::framing::{Framing, FramingError};
 use super::pool::Lease;
 
 /// Leave to go on with an answer that takes longer than a moment.
@@ -23,6 +24,78 @@ pub trait Leave: Send + 'static {
 /// shared list, which most answers need not pay.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// A body that is still on its way.
+#[derive(Debug)]
+pub struct Stream {
+    framing: Framing,
+    /// What came with the head.
+    first: Result<Bytes, FramingError>,
+    /// The connection, until the body is read whole.
+    lease: Option<Lease>,
+}
+
+impl Stream {
+    pub(super) const fn new(
+        framing: Framing,
+        first: Result<Bytes, FramingError>,
+        lease: Lease,
+    ) -> Self {
+        Self { framing, first, lease: Some(lease) }
+    }
+
+    /// The next piece. `None`: the body has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DownloadError>>> {
+        let mut piece = std::mem::replace(&mut self.first, Ok(Bytes::new()));
+        loop {
+            match piece {
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                Ok(piece) if !piece.is_empty() => return Poll::Ready(Some(Ok(piece))),
+                Ok(_) => {}
+            }
+            let Some(lease) = self.lease.as_mut().filter(|_| !self.framing.is_done()) else {
+                return Poll::Ready(None);
+            };
+            piece = self.framing.take(&mut lease.connection.arrived);
+            if piece.as_ref().is_ok_and(Bytes::is_empty) && !self.framing.is_done() {
+                match ready!(lease.connection.poll_arrive(cx)) {
+                    Ok(1..) => {}
+                    Ok(0) if self.framing.ends_with_connection() => {
+                        self.lease = None;
+                        return Poll::Ready(None);
+                    }
+                    Ok(0) => return Poll::Ready(Some(Err(broken_off()))),
+                    Err(error) => return Poll::Ready(Some(Err(DownloadError::Broken(error)))),
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let is_empty = self.first.as_ref().is_ok_and(Bytes::is_empty);
+        is_empty && (self.framing.is_done() || self.lease.is_none())
+    }
+
+    /// Bytes still to come, where the head said so.
+    fn remaining(&self) -> Option<u64> {
+        let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
+        self.framing.remaining().map(|rest| rest + first)
+    }
+}
+
+fn broken_off() -> DownloadError {
+    DownloadError::Broken(io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.framing.is_done()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
 /// The state of a leave.
 enum Watch<L> {
     None,
@@ -32,11 +105,9 @@ enum Watch<L> {
 
 /// An answer's body. Trailers are dropped.
 pub struct Download<L> {
-    body: Incoming,
+    body: Stream,
     deadlines: Arc<Deadlines>,
     idle_timeout: Duration,
-    lease: Option<Lease>,
-    is_complete: bool,
     supervision: Watch<L>,
     /// How it ends, once what came before has been sent.
     failure: Option<DownloadError>,
@@ -50,7 +121,10 @@ pub enum DownloadError {
     Stalled,
     /// The upstream broke off.
     #[error("the upstream's answer broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] io::Error),
+    /// The upstream's chunks are none.
+    #[error("the upstream's answer cannot be read")]
+    Framing(#[from] FramingError),
     /// The caller may no longer see it.
     #[error("the caller's leave has ended")]
     Revoked,
@@ -60,27 +134,13 @@ impl<L: Leave> Download<L> {
     /// Wraps an upstream's answer.
     #[must_use]
     pub fn new(
-        body: Incoming,
+        body: Stream,
         deadlines: Arc<Deadlines>,
         idle_timeout: Duration,
-        lease: Option<Lease>,
         watched: Option<L>,
     ) -> Self {
         let supervision = watched.map_or(Watch::None, Watch::Unwatched);
-        let (is_complete, failure) = (false, None);
-        Self { body, deadlines, idle_timeout, lease, is_complete, supervision, failure }
-    }
-
-    /// The next piece; the connection it comes on is driven meanwhile.
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let body = &mut self.body;
-        match &mut self.lease {
-            Some(lease) => lease.drive.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
-            None => Pin::new(body).poll_frame(cx),
-        }
+        Self { body, deadlines, idle_timeout, supervision, failure: None }
     }
 
     /// Whether the leave has ended, once the answer takes longer than [`MOMENT`].
@@ -107,42 +167,30 @@ impl<L: Leave + Unpin> Download<L> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        let this = self;
-        loop {
-            // A long answer is looked at before every piece of it.
-            let is_long = match this.supervision {
-                Watch::None => false,
-                Watch::Unwatched(_) => this.deadlines.is_due(Wait::Leave),
-                Watch::Watched(_) => true,
-            };
-            if is_long && this.has_leave_ended(cx) {
-                return Poll::Ready(Some(Err(DownloadError::Revoked)));
+        // A long answer is looked at before every piece of it.
+        let is_long = match self.supervision {
+            Watch::None => false,
+            Watch::Unwatched(_) => self.deadlines.is_due(Wait::Leave),
+            Watch::Watched(_) => true,
+        };
+        if is_long && self.has_leave_ended(cx) {
+            return Poll::Ready(Some(Err(DownloadError::Revoked)));
+        }
+        match self.body.poll(cx) {
+            Poll::Ready(next) => {
+                self.deadlines.clear(Wait::Upstream);
+                Poll::Ready(next.map(|piece| piece.map(Frame::data)))
             }
-            match this.poll_body(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.deadlines.clear(Wait::Upstream);
-                    if frame.is_data() {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
+            Poll::Pending if self.deadlines.is_due(Wait::Upstream) => {
+                Poll::Ready(Some(Err(DownloadError::Stalled)))
+            }
+            Poll::Pending => {
+                if self.has_leave_ended(cx) {
+                    return Poll::Ready(Some(Err(DownloadError::Revoked)));
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(DownloadError::Broken(error))));
-                }
-                Poll::Ready(None) => {
-                    this.is_complete = true;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending if this.deadlines.is_due(Wait::Upstream) => {
-                    return Poll::Ready(Some(Err(DownloadError::Stalled)));
-                }
-                Poll::Pending => {
-                    if this.has_leave_ended(cx) {
-                        return Poll::Ready(Some(Err(DownloadError::Revoked)));
-                    }
-                    this.deadlines.set_unless_running(Wait::Upstream, this.idle_timeout);
-                    this.deadlines.register(cx.waker());
-                    return Poll::Pending;
-                }
+                self.deadlines.set_unless_running(Wait::Upstream, self.idle_timeout);
+                self.deadlines.register(cx.waker());
+                Poll::Pending
             }
         }
     }
@@ -172,20 +220,10 @@ impl<L: Leave + Unpin> Body for Download<L> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.failure.is_none() && self.body.is_done()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl<L> Drop for Download<L> {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && (self.is_complete || self.body.is_end_stream())
-        {
-            lease.give_back();
-        }
+        self.body.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -1,22 +1,22 @@
 //! One exchange with an upstream: a request goes out on a connection, once more on another where the
 //! first died without harm, and the head of its answer is waited for.
 
-use std::future::Future;
+use std::future::Future as _;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::TryFutureExt as _;
-use http::header::HeaderName;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::StatusCode;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::deadline::{Ticker, Wait};
-use super::pool::{ConnectError, Lease, Pool};
-use super::upload::{Upload, UploadState};
+use super::answer::{AnswerHead, Asked, HeadError, HeadReader};
+use super::connection::Connection;
+use super::deadline::{Deadlines, Ticker, Wait};
+use super::outgoing::Outgoing;
+use super::pool::{ConnectError, Pool};
+use super::upload::{Fate, UploadState};
 use super::wire::ClientState;
 use crate::clock::Clock;
 use crate::config::Upstream;
@@ -49,7 +49,7 @@ pub struct Way<'a> {
     /// Who asks.
     pub client: &'a Client,
     /// The request's id.
-    pub request_id: HeaderValue,
+    pub request_id: &'a [u8],
     /// Identity headers, where the permit says that they go along.
     pub identity: Option<&'a HeaderSet>,
     /// The client's connection.
@@ -65,15 +65,12 @@ pub enum ForwardError {
     /// The upstream did not answer in time: 504.
     #[error("the upstream did not answer in time")]
     TimedOut,
-    /// The upstream closed the connection or answered nonsense: 502.
+    /// The connection broke before the head of the answer: 502.
+    #[error("the upstream closed the connection")]
+    Closed(#[source] io::Error),
+    /// The answer cannot be passed on: 502.
     #[error("the upstream did not answer properly")]
-    Protocol(#[source] hyper::Error),
-    /// The upstream changed the protocol without being asked: 502.
-    #[error("the upstream changed the protocol without being asked")]
-    UnaskedUpgrade,
-    /// The end of the upstream's answer can be read in two ways: 502 (RFC 9112 section 6.3).
-    #[error("the end of the upstream's answer can be read in two ways")]
-    Framing,
+    Head(#[from] HeadError),
     /// The client's body made no progress: 408.
     #[error("the client's body made no progress")]
     ClientStalled,
@@ -88,10 +85,9 @@ impl ForwardError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Connect(ConnectError::TimedOut) | Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Connect(ConnectError::Failed(_) | ConnectError::Handshake(_))
-            | Self::Protocol(_)
-            | Self::UnaskedUpgrade
-            | Self::Framing => StatusCode::BAD_GATEWAY,
+            Self::Connect(ConnectError::Failed(_)) | Self::Closed(_) | Self::Head(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Self::ClientBroke => StatusCode::BAD_REQUEST,
         }
@@ -103,162 +99,209 @@ impl ForwardError {
         match self {
             Self::Connect(_) => Some(UpstreamFailure::Connect),
             Self::TimedOut => Some(UpstreamFailure::Timeout),
-            Self::Protocol(_) | Self::UnaskedUpgrade | Self::Framing => {
-                Some(UpstreamFailure::Protocol)
-            }
+            Self::Closed(_) | Self::Head(_) => Some(UpstreamFailure::Protocol),
             Self::ClientStalled | Self::ClientBroke => None,
         }
     }
 }
 
-/// Whether sending a request twice does what sending it once does, and it can be sent twice at all.
-pub(super) fn is_repeatable(method: &Method, upload: &Upload) -> bool {
-    matches!(upload, Upload::Empty)
-        && matches!(
-            *method,
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-        )
+/// How an attempt ended without an answer.
+enum Broken {
+    /// The connection did.
+    Io { cause: io::Error, was_answering: bool },
+    /// Something else went wrong, and trying again does not help.
+    Final(ForwardError),
 }
 
-/// How a request is sent.
-#[derive(Clone, Copy)]
-pub(super) struct Plan {
-    /// It may be sent once more where the connection dies.
-    pub(super) may_repeat: bool,
-    /// The connection goes on in a task of its own.
-    pub(super) needs_task: bool,
+impl From<ForwardError> for Broken {
+    fn from(error: ForwardError) -> Self {
+        Self::Final(error)
+    }
 }
 
-/// A request that has no connection yet.
-pub(super) struct Unsent {
-    request: Box<Request<Upload>>,
-    plan: Plan,
+/// One request, its connection, and how far both have come.
+pub(super) struct Exchange {
+    pub(super) outgoing: Outgoing,
+    /// `None` until one is needed and there.
+    pub(super) connection: Option<Connection>,
+    asked: Asked,
+    head: HeadReader,
+    /// The body was given a moment to arrive.
+    has_waited: bool,
 }
 
-/// A request on its way: what is awaited, on which connection.
-pub(super) struct Sent<F> {
-    lease: Lease,
-    answer: F,
-    plan: Plan,
-}
+impl Exchange {
+    /// An exchange on an idle connection, if there is one that the request may go on.
+    pub(super) fn new(reach: &Reach, way: &Way<'_>, outgoing: Outgoing, asked: Asked) -> Self {
+        let youngest = if outgoing.may_repeat { Duration::MAX } else { YOUNG };
+        let connection = reach.pool.idle(way.upstream, youngest);
+        Self { outgoing, connection, asked, head: HeadReader::new(asked), has_waited: false }
+    }
 
-/// Sends a request if a connection stands ready, and gives it back otherwise.
-pub(super) fn send_at_once(
-    reach: &Reach,
-    way: &Way<'_>,
-    request: Request<Upload>,
-    plan: Plan,
-) -> Result<Sent<impl Future<Output = Outcome> + Send + use<>>, Unsent> {
-    let youngest = if plan.may_repeat { Duration::MAX } else { YOUNG };
-    let Some(mut lease) = reach.pool.idle(way.upstream, youngest) else {
-        return Err(Unsent { request: Box::new(request), plan });
-    };
-    let answer = send(&mut lease, request, plan);
-    Ok(Sent { lease, answer, plan })
-}
-
-/// Waits for the head of the answer. A request goes out once more, on a fresh connection, where the
-/// first died without harm.
-pub(super) async fn conclude(
-    reach: &Reach,
-    way: &Way<'_>,
-    sent: Result<Sent<impl Future<Output = Outcome> + Send>, Unsent>,
-    state: Option<&UploadState>,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let unsent = match sent {
-        Err(unsent) => unsent,
-        Ok(Sent { mut lease, answer, plan }) => match wait(&mut lease, answer, way).await? {
-            Ok(response) => return Ok((response, lease)),
-            Err(broken) => {
-                let request = repeat(broken, &lease, plan, state)?;
-                Unsent { request, plan: Plan { may_repeat: false, ..plan } }
+    /// Sends the request and waits for the head of its answer. It goes out once more, on a fresh
+    /// connection, where the first died without harm.
+    pub(super) async fn answer(
+        &mut self,
+        reach: &Reach,
+        way: &Way<'_>,
+    ) -> Result<Box<AnswerHead>, ForwardError> {
+        if self.connection.is_some() {
+            match self.attempt(way).await {
+                Ok(head) => return Ok(head),
+                Err(broken) => self.outgoing.rewind(broken, true)?,
             }
-        },
-    };
-    // Boxed, as every seldom way is: the future of each request has room for all it does not box.
-    Box::pin(send_on_fresh(reach, way, unsent, state)).await
-}
-
-/// Sends a request on a fresh connection, once more on another where the first died without harm.
-async fn send_on_fresh(
-    reach: &Reach,
-    way: &Way<'_>,
-    unsent: Unsent,
-    state: Option<&UploadState>,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let Unsent { mut request, mut plan } = unsent;
-    loop {
-        let mut lease = connect(reach, way).await?;
-        let answer = send(&mut lease, *request, plan);
-        match wait(&mut lease, answer, way).await? {
-            Ok(response) => return Ok((response, lease)),
-            Err(broken) => request = repeat(broken, &lease, plan, state)?,
         }
-        plan.may_repeat = false;
+        // Boxed, as every seldom way is: the future of each request has room for all it does not box.
+        Box::pin(self.answer_on_fresh(reach, way)).await
+    }
+
+    /// The same on a fresh connection, once more on another where the first died without harm.
+    async fn answer_on_fresh(
+        &mut self,
+        reach: &Reach,
+        way: &Way<'_>,
+    ) -> Result<Box<AnswerHead>, ForwardError> {
+        loop {
+            self.connection = Some(connect(reach, way).await?);
+            self.head = HeadReader::new(self.asked);
+            match self.attempt(way).await {
+                Ok(head) => return Ok(head),
+                Err(broken) => self.outgoing.rewind(broken, false)?,
+            }
+        }
+    }
+
+    /// Sends the request and waits for the head of its answer, within the deadlines.
+    async fn attempt(&mut self, way: &Way<'_>) -> Result<Box<AnswerHead>, Broken> {
+        let deadlines = &way.connection.deadlines;
+        std::future::poll_fn(|cx| {
+            let polled = self.poll(deadlines, cx);
+            if polled.is_pending() {
+                deadlines.register(cx.waker());
+                if deadlines.is_due(Wait::Upstream) || deadlines.is_due(Wait::Route) {
+                    return Poll::Ready(Err(ForwardError::TimedOut.into()));
+                }
+            }
+            polled
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        deadlines: &Deadlines,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<AnswerHead>, Broken>> {
+        let is_sent = ready!(self.poll_send(cx));
+        is_sent.map_err(|cause| self.broken(cause))?;
+        self.outgoing.check_upload()?;
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(self.broken(io::ErrorKind::NotConnected.into())));
+        };
+        if let Some(body) = self.outgoing.body.take() {
+            // The body has deadlines of its own; the answer's runs from its end on.
+            deadlines.clear(Wait::Upstream);
+            connection.hand_over(|writer| AbortOnDropHandle::new(tokio::spawn(body.send(writer))));
+        }
+        loop {
+            let cause = match ready!(connection.poll_arrive(cx)) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(cause) => cause,
+                Ok(1..) => {
+                    let head =
+                        self.head.take(&mut connection.arrived).map_err(ForwardError::from)?;
+                    match head {
+                        Some(head) => return Poll::Ready(Ok(head)),
+                        None => continue,
+                    }
+                }
+            };
+            return Poll::Ready(Err(self.broken(cause)));
+        }
+    }
+
+    /// Writes the head, and what of the body has arrived with it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Outgoing { bytes, sent, body, .. } = &mut self.outgoing;
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if *sent == 0
+            && let Some(rest) = body
+        {
+            let length = bytes.len();
+            if rest.gather(cx, bytes) {
+                *body = None;
+            } else if !std::mem::replace(&mut self.has_waited, true) && bytes.len() == length {
+                // It is read only now that it is asked for, and may be there already.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        while let Some(rest @ [_, ..]) = bytes.get(*sent..) {
+            match ready!(connection.poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => *sent += count,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn broken(&self, cause: io::Error) -> Broken {
+        Broken::Io { cause, was_answering: self.head.has_begun() }
     }
 }
 
-/// The request to send once more, if that does no harm.
-fn repeat(
-    broken: Broken,
-    lease: &Lease,
-    plan: Plan,
-    state: Option<&UploadState>,
-) -> Result<Box<Request<Upload>>, ForwardError> {
-    check_upload(state)?;
-    let Broken { cause, unsent } = broken;
-    // Nothing of it was sent, so nothing can have happened upstream. A fresh connection that died as soon
-    // as it was there is no old one that was closing, so for it the rule of all others holds.
-    if let Some(unsent) = unsent.filter(|_| lease.is_reused || plan.may_repeat) {
-        return Ok(unsent);
+impl Outgoing {
+    /// Whose fault it was that the body went wrong, if it did.
+    fn check_upload(&self) -> Result<(), ForwardError> {
+        match self.upload.as_deref().map_or(Fate::Sent, UploadState::fate) {
+            Fate::Sent => Ok(()),
+            Fate::Stalled => Err(ForwardError::ClientStalled),
+            Fate::Broken => Err(ForwardError::ClientBroke),
+            Fate::Refused => Err(ForwardError::TimedOut),
+        }
     }
-    let was_harmless = plan.may_repeat && is_dead(&cause) && !lease.heard.has_answer();
-    if was_harmless && let Some(request) = lease.heard.take_head().as_deref().and_then(read_back) {
-        return Ok(Box::new(request));
+
+    /// Makes the request ready to be sent once more, if that does no harm.
+    fn rewind(&mut self, broken: Broken, was_reused: bool) -> Result<(), ForwardError> {
+        let (cause, was_answering) = match broken {
+            Broken::Final(error) => return Err(error),
+            Broken::Io { cause, was_answering } => (cause, was_answering),
+        };
+        self.check_upload()?;
+        if cause.kind() == io::ErrorKind::TimedOut {
+            return Err(ForwardError::TimedOut);
+        }
+        // Where nothing of it was sent, nothing can have happened upstream. A fresh connection that died as
+        // soon as it was there is no old one that was closing, so for it the rule of all others holds.
+        let was_unsent = self.sent == 0 && was_reused;
+        let is_harmless = self.may_repeat && is_dead(&cause) && !was_answering;
+        if !was_unsent && !is_harmless {
+            return Err(ForwardError::Closed(cause));
+        }
+        self.sent = 0;
+        self.may_repeat = false;
+        Ok(())
     }
-    if io_kind(&cause) == Some(io::ErrorKind::TimedOut) {
-        return Err(ForwardError::TimedOut);
-    }
-    Err(ForwardError::Protocol(cause))
 }
 
-/// Whose fault it was that a request went wrong, if it was the client's.
-fn check_upload(state: Option<&UploadState>) -> Result<(), ForwardError> {
-    if state.is_some_and(UploadState::is_stalled) {
-        return Err(ForwardError::ClientStalled);
-    }
-    if state.is_some_and(UploadState::is_broken) {
-        return Err(ForwardError::ClientBroke);
-    }
-    Ok(())
-}
-
-/// Whether a connection ended rather than answered: closed, or reset.
-fn is_dead(error: &hyper::Error) -> bool {
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || matches!(
-            io_kind(error),
-            Some(
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-            )
-        )
-}
-
-/// What the connection itself said, if that is what went wrong.
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    let source = std::error::Error::source(error)?;
-    source.downcast_ref::<io::Error>().map(io::Error::kind)
+/// Whether a connection ended rather than failed.
+fn is_dead(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// A fresh connection, within the route's `timeout`.
-async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Lease, ForwardError> {
+async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Connection, ForwardError> {
     let mut connecting = pin!(reach.pool.connect(way.upstream));
     let deadlines = &way.connection.deadlines;
-    let lease = std::future::poll_fn(|cx| {
+    let connection = std::future::poll_fn(|cx| {
         deadlines.register(cx.waker());
         if deadlines.is_due(Wait::Route) {
             return Poll::Ready(Err(ForwardError::TimedOut));
@@ -270,107 +313,5 @@ async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Lease, ForwardError> {
     if deadlines.is_running(Wait::Upstream) {
         deadlines.set(Wait::Upstream, way.upstream.response_timeout);
     }
-    Ok(lease)
-}
-
-/// Reads the head of a request without a body back from the bytes in which it was sent. Only a request
-/// that has to be sent again needs them; keeping them costs a copy where another map would cost more.
-/// Of bytes that are not exactly one head, what is left of a former one before it for instance, nothing
-/// is read.
-fn read_back(head: &[u8]) -> Option<Request<Upload>> {
-    let head = head.strip_suffix(b"\r\n\r\n")?;
-    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    let line = std::str::from_utf8(lines.next()?).ok()?;
-    let (method, rest) = line.split_once(' ')?;
-    let (path, _version) = rest.split_once(' ')?;
-    let mut request = Request::new(Upload::Empty);
-    *request.method_mut() = method.parse().ok()?;
-    *request.uri_mut() = path.parse::<PathAndQuery>().ok()?.into();
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        let value = HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?;
-        request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
-    }
-    Some(request)
-}
-
-/// How an exchange ended.
-pub(super) type Outcome = Result<Response<Incoming>, Broken>;
-
-pub(super) struct Broken {
-    cause: hyper::Error,
-    /// The request, if not a byte of it was sent.
-    unsent: Option<Box<Request<Upload>>>,
-}
-
-fn send(
-    lease: &mut Lease,
-    request: Request<Upload>,
-    plan: Plan,
-) -> impl Future<Output = Outcome> + Send + use<> {
-    if plan.needs_task {
-        lease.drive.detach();
-    }
-    lease.heard.begin(plan.may_repeat);
-    lease.sender.try_send_request(request).map_err(|mut error| {
-        let unsent = error.take_message().map(Box::new);
-        Broken { cause: error.into_error(), unsent }
-    })
-}
-
-/// Waits for an answer within its deadlines.
-async fn wait(
-    lease: &mut Lease,
-    answer: impl Future<Output = Outcome>,
-    way: &Way<'_>,
-) -> Result<Outcome, ForwardError> {
-    let deadlines = &way.connection.deadlines;
-    let mut answer = pin!(answer);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(outcome) = lease.drive.poll_with(cx, |cx| answer.as_mut().poll(cx)) {
-            if outcome.is_ok() {
-                lease.heard.note_head();
-            }
-            return Poll::Ready(Ok(outcome));
-        }
-        deadlines.register(cx.waker());
-        if deadlines.is_due(Wait::Upstream) || deadlines.is_due(Wait::Route) {
-            return Poll::Ready(Err(ForwardError::TimedOut));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-    use super::*;
-
-    #[test]
-    fn a_head_is_read_back_as_it_was_sent() {
-        let head = b"PUT /a%2fb?c=d HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-a: b: \xff\r\nx-e: \r\n\r\n";
-        let request = read_back(head).unwrap();
-        assert_eq!(request.method(), Method::PUT);
-        assert_eq!(request.uri(), "/a%2fb?c=d");
-        let fields: Vec<(&str, &[u8])> =
-            request.headers().iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
-        let expected: [(&str, &[u8]); 4] =
-            [("host", b"a"), ("x-a", b"1"), ("x-a", b"b: \xff"), ("x-e", b"")];
-        assert_eq!(fields, expected);
-        let behind = |rest: &[u8]| [rest, head].concat();
-        for broken in [
-            &head[..20],
-            b"GET /\r\n\r\n",
-            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-            &behind(b"\n"),
-            &behind(b"\r\n"),
-            &behind(b"\r\n\r\n"),
-            &behind(b"DELETE /b HTTP/1.1\r\nx: y\r\n\r\n"),
-        ] {
-            assert!(read_back(broken).is_none());
-        }
-    }
+    Ok(connection)
 }

@@ -1,40 +1,50 @@
 //! Sending a permitted request upstream and taking the head of its answer.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 
+use super::answer::{AnswerHead, Asked, HeadError};
+use super::connection::{Connection, Switched};
 use super::deadline::Wait;
+use super::download::Stream;
+use super::exchange::Exchange;
 pub use super::exchange::{ForwardError, Reach, Way};
-use super::exchange::{Plan, conclude, is_repeatable, send_at_once};
+use super::outgoing::Outgoing;
 use super::pool::Lease;
 use super::sanitise::Sanitized;
-use super::upload::Upload;
-use super::wire::ClientState;
 use crate::clock::Tick;
 use crate::policy::Permit;
-use crate::session::HeaderSet;
-use crate::web::headers::{
-    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, check_framing,
-};
 
-/// An upstream's answer, its body not yet read.
+/// An upstream's answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The answer.
-    pub response: Response<Incoming>,
-    /// The connection it comes on, if it may serve another request.
-    pub lease: Option<Lease>,
-    /// Both ends of a protocol change, when the upstream agreed to one: client, then upstream.
-    pub upgrade: Option<(OnUpgrade, OnUpgrade)>,
+    /// Its status.
+    pub status: StatusCode,
+    /// What the upstream calls the status, where that is not the usual name.
+    pub reason: Option<ReasonPhrase>,
+    /// Its fields that go on to the client.
+    pub headers: HeaderMap,
+    /// What follows its head.
+    pub body: AnswerBody,
     /// From the request sent to the head of the answer.
     pub took: Duration,
+}
+
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// A body that came with it, or none.
+    Whole(Bytes),
+    /// A body that is still on its way.
+    Stream(Box<Stream>),
+    /// Another protocol: the client's end and the upstream's.
+    Switched(OnUpgrade, Switched),
 }
 
 /// Forwards a request. `permit` is spent: one permit, one request.
@@ -46,7 +56,7 @@ pub struct Answer {
 /// [`ForwardError`].
 pub fn forward<'a>(
     reach: &'a Reach,
-    request: Sanitized,
+    mut request: Sanitized,
     permit: Permit,
     way: &'a Way<'a>,
 ) -> impl Future<Output = Result<Answer, ForwardError>> + Send + 'a {
@@ -55,114 +65,57 @@ pub fn forward<'a>(
     if let Some(timeout) = way.timeout {
         deadlines.set(Wait::Route, timeout);
     }
+    deadlines.set(Wait::Upstream, way.upstream.response_timeout);
     let identity = if permit.spend() { way.identity } else { None };
-    let (request, client_upgrade) = assemble(request, way, identity);
-    let progress = || reach.ticker.deadlines();
-    let (head, body) = request.into_parts();
-    let (upload, state) = Upload::new(body, progress, deadlines, way.upstream.response_timeout);
-    let plan = Plan {
-        may_repeat: is_repeatable(&head.method, &upload),
-        // A body goes on whatever becomes of the answer, and so does another protocol.
-        needs_task: state.is_some() || client_upgrade.is_some(),
-    };
-    let sent = send_at_once(reach, way, Request::from_parts(head, upload), plan);
+    let asked = Asked::new(&request.method, request.is_websocket());
+    let client_upgrade = request.upgrade.take();
+    let outgoing = Outgoing::new(reach, request, way, identity, asked);
+    let mut exchange = Exchange::new(reach, way, outgoing, asked);
     async move {
-        let outcome = conclude(reach, way, sent, state.as_deref()).await;
-        if let Some(state) = &state {
+        let outcome = exchange.answer(reach, way).await;
+        if let Some(upload) = &exchange.outgoing.upload {
             // The body may go on; from here the answer's own deadlines count.
-            state.note_answer();
+            upload.note_answer();
         }
         deadlines.clear(Wait::Route);
         deadlines.clear(Wait::Upstream);
-        let (response, lease) = outcome?;
+        let (head, connection) = (outcome?, exchange.connection);
         let took = Tick::since(reach.clock.tick(), begun);
-        accept(response, lease, client_upgrade, took)
+        let connection = connection.ok_or(ForwardError::Head(HeadError::Malformed(None)))?;
+        accept(*head, connection, client_upgrade, took, (reach, way))
     }
 }
 
-/// Takes an upstream's answer, unless it cannot be passed on.
+/// Takes an upstream's answer. Its connection goes back at once if the body is there already.
 fn accept(
-    mut response: Response<Incoming>,
-    lease: Lease,
+    head: AnswerHead,
+    mut connection: Connection,
     client_upgrade: Option<OnUpgrade>,
     took: Duration,
+    (reach, way): (&Reach, &Way<'_>),
 ) -> Result<Answer, ForwardError> {
-    let headers = response.headers();
-    let has_both = headers.contains_key(header::TRANSFER_ENCODING)
-        && headers.contains_key(header::CONTENT_LENGTH);
-    if has_both || check_framing(headers).is_err() {
-        return Err(ForwardError::Framing);
-    }
+    let AnswerHead { status, headers, reason, mut framing, is_persistent } = head;
+    let answer = |body| Ok(Answer { status, reason, headers, body, took });
     // A connection on which a change of protocol was asked for serves nothing else, whatever the answer:
     // bytes of that protocol may be on their way.
-    let lease = Some(lease).filter(|_| client_upgrade.is_none());
-    let upgrade = match (response.status() == StatusCode::SWITCHING_PROTOCOLS, client_upgrade) {
-        (false, _) => None,
-        (true, None) => return Err(ForwardError::UnaskedUpgrade),
-        (true, Some(client)) => Some((client, hyper::upgrade::on(&mut response))),
+    let is_persistent = is_persistent && client_upgrade.is_none();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody else was answered so: without being asked for, it is no head.
+        let ends = client_upgrade.zip(connection.switch());
+        let (client, upstream) = ends.ok_or(ForwardError::Head(HeadError::UnaskedUpgrade))?;
+        return answer(AnswerBody::Switched(client, upstream));
+    }
+    let lease = |connection| {
+        let (upstream, pool) = (Arc::clone(way.upstream), Arc::clone(&reach.pool));
+        Lease { connection, is_persistent, upstream, pool }
     };
-    Ok(Answer { response, lease, upgrade, took })
-}
-
-/// Puts the head together: what is left of the caller's, and what the gateway says.
-fn assemble(
-    request: Sanitized,
-    way: &Way<'_>,
-    identity: Option<&HeaderSet>,
-) -> (Request<Incoming>, Option<OnUpgrade>) {
-    let Sanitized { method, resource, path, host, mut headers, body, upgrade } = request;
-    // One value is decided on and forwarded, byte for byte; what was received is that value.
-    let target = resource.target.raw();
-    let path = path.filter(|path| path.as_str() == target).or_else(|| target.parse().ok());
-    let uri = path.map(Uri::from).unwrap_or_default();
-    headers.reserve(6 + identity.map_or(0, HeaderSet::count));
-    if !way.upstream.preserve_host {
-        set(&mut headers, &header::HOST, HeaderValue::from_str(&way.upstream.authority).ok());
+    match framing.take(&mut connection.arrived) {
+        Ok(whole) if framing.is_done() => {
+            reach.pool.give_back(way.upstream, connection, is_persistent);
+            answer(AnswerBody::Whole(whole))
+        }
+        first => {
+            answer(AnswerBody::Stream(Box::new(Stream::new(framing, first, lease(connection)))))
+        }
     }
-    set(&mut headers, &FORWARDED_FOR, hop(way));
-    let scheme = HeaderValue::from_static(way.client.scheme.as_str());
-    set(&mut headers, &FORWARDED_PROTO, Some(scheme));
-    set(&mut headers, &FORWARDED_HOST, Some(host));
-    set(&mut headers, &REQUEST_ID, Some(way.request_id.clone()));
-    for (name, value) in identity.into_iter().flat_map(HeaderSet::iter) {
-        set(&mut headers, name, HeaderValue::from_str(value).ok());
-    }
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // Said outright, since a client does not frame a body of unknown length on GET by itself.
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if upgrade.is_some() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    (request, upgrade)
-}
-
-fn set(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => headers.insert(name, value),
-        // Set or removed, never left as the caller sent it.
-        None => headers.remove(name),
-    };
-}
-
-/// The client's address as a header says it.
-fn hop(way: &Way<'_>) -> Option<HeaderValue> {
-    let hop = way.client.address.unwrap_or(way.client.peer);
-    let ClientState { peer, peer_text, .. } = &**way.connection;
-    if hop == *peer { peer_text.clone() } else { address(hop) }
-}
-
-fn address(address: IpAddr) -> Option<HeaderValue> {
-    use std::io::Write as _;
-    // The longest IPv6 address has 39 characters.
-    let mut text = [0; 48];
-    let mut rest = &mut text[..];
-    write!(rest, "{address}").ok()?;
-    let length = 48 - rest.len();
-    HeaderValue::from_bytes(text.get(..length)?).ok()
 }

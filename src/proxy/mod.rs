@@ -4,12 +4,15 @@
 //! pass is not decided here: [`forward`](forward::forward) asks for a [`Permit`](crate::policy::Permit),
 //! which only `policy` makes, and for a [`Sanitized`], which only this module makes.
 
+mod answer;
+mod connection;
 pub mod deadline;
 pub mod download;
-mod drive;
 mod exchange;
 pub mod forward;
+mod framing;
 pub mod identity_headers;
+mod outgoing;
 pub mod pool;
 pub mod sanitise;
 pub mod tunnel;

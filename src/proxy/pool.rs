@@ -6,15 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::connection::Connection;
 use super::deadline::Ticker;
-use super::drive::Drive;
-use super::upload::Upload;
-use super::wire::{Heard, Wire};
 use crate::config::Upstream;
 
 /// Connections kept per upstream while nothing needs them.
@@ -26,51 +23,27 @@ const BURST: usize = 1024;
 const LOOKUPS: usize = 8;
 /// How long a connection beyond [`IDLE`] may go unused.
 const UNUSED: Duration = Duration::from_secs(1);
-/// Bytes of an answer's head. Its fields are 100 at most, hyper's own limit.
-const HEAD_BYTES: usize = 128 * 1024;
 
-/// A connection to an upstream, held for one request.
+/// A connection to an upstream, held while the body of an answer comes.
 #[derive(Debug)]
-pub struct Lease {
-    pub(super) sender: SendRequest<Upload>,
-    pub(super) drive: Drive,
-    /// What has passed on its wire for this request.
-    pub(super) heard: Arc<Heard>,
-    /// It served a request before.
-    pub(super) is_reused: bool,
-    upstream: Arc<Upstream>,
-    pool: Arc<Pool>,
+pub(super) struct Lease {
+    pub(super) connection: Connection,
+    /// The upstream keeps it open behind the answer.
+    pub(super) is_persistent: bool,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl Lease {
-    /// Gives the connection back once its answer was read whole. A connection that cannot take another
-    /// request closes instead.
-    pub fn give_back(self) {
-        if self.sender.is_closed() {
-            return;
-        }
-        let since = self.pool.ticker.coarse();
-        let mut idle = self.pool.lock();
-        let authority = &self.upstream.authority;
-        self.drive.rest();
-        let keep_alive = self.upstream.keep_alive;
-        let Self { sender, drive, heard, .. } = self;
-        let one = Idle { sender, drive, heard, since, keep_alive };
-        match idle.get_mut(authority) {
-            Some(list) if list.len() < BURST => list.push(one),
-            Some(_) => {}
-            None => {
-                idle.insert(authority.clone(), vec![one]);
-            }
-        }
+    /// Gives the connection back once its answer was read whole.
+    pub(super) fn give_back(self) {
+        self.pool.give_back(&self.upstream, self.connection, self.is_persistent);
     }
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Upload>,
-    drive: Drive,
-    heard: Arc<Heard>,
+    connection: Connection,
     /// Coarse milliseconds.
     since: u64,
     keep_alive: Duration,
@@ -97,9 +70,6 @@ pub enum ConnectError {
     /// Not within `connect_timeout`.
     #[error("no connection to the upstream in time")]
     TimedOut,
-    /// The protocol could not be started.
-    #[error("the connection to the upstream could not be used")]
-    Handshake(#[source] hyper::Error),
 }
 
 impl Pool {
@@ -114,12 +84,28 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes back a connection whose answer was read whole. One that cannot take another request closes.
+    pub(super) fn give_back(
+        &self,
+        upstream: &Upstream,
+        connection: Connection,
+        is_persistent: bool,
+    ) {
+        let Some(connection) = connection.into_idle().filter(|_| is_persistent) else { return };
+        let keep_alive = upstream.keep_alive;
+        let one = Idle { connection, since: self.ticker.coarse(), keep_alive };
+        let mut idle = self.lock();
+        match idle.get_mut(&upstream.authority) {
+            Some(list) if list.len() < BURST => list.push(one),
+            Some(_) => {}
+            None => {
+                idle.insert(upstream.authority.clone(), vec![one]);
+            }
+        }
+    }
+
     /// An idle connection that was used within `youngest`, the latest first.
-    pub(super) fn idle(
-        self: &Arc<Self>,
-        upstream: &Arc<Upstream>,
-        youngest: Duration,
-    ) -> Option<Lease> {
+    pub(super) fn idle(&self, upstream: &Upstream, youngest: Duration) -> Option<Connection> {
         let now = self.ticker.coarse();
         let mut idle = self.lock();
         let list = idle.get_mut(&upstream.authority)?;
@@ -127,46 +113,24 @@ impl Pool {
         let mut index = list.len();
         while index > 0 {
             index -= 1;
-            let candidate = &mut list[index];
-            candidate.drive.look(!candidate.sender.is_ready());
-            if candidate.sender.is_closed() || is_older(candidate, candidate.keep_alive, now) {
+            let candidate = &list[index];
+            if !candidate.connection.is_quiet() || is_older(candidate, candidate.keep_alive, now) {
                 list.swap_remove(index);
-                continue;
-            }
-            // One that is not ready yet is still ending its last exchange; another one serves.
-            if candidate.sender.is_ready() && !is_older(candidate, limit, now) {
-                let Idle { sender, drive, heard, .. } = list.swap_remove(index);
-                let (upstream, pool) = (Arc::clone(upstream), Arc::clone(self));
-                return Some(Lease { sender, drive, heard, is_reused: true, upstream, pool });
+            } else if !is_older(candidate, limit, now) {
+                return Some(list.swap_remove(index).connection);
             }
         }
         None
     }
 
     /// A fresh connection.
-    pub(super) async fn connect(
-        self: &Arc<Self>,
-        upstream: &Arc<Upstream>,
-    ) -> Result<Lease, ConnectError> {
+    pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Connection, ConnectError> {
         let stream = tokio::time::timeout(upstream.connect_timeout, self.open(upstream))
             .await
             .map_err(|_elapsed| ConnectError::TimedOut)?
             .map_err(ConnectError::Failed)?;
         stream.set_nodelay(true).map_err(ConnectError::Failed)?;
-        let heard = Arc::<Heard>::default();
-        let (deadlines, write) = (self.ticker.deadlines(), upstream.response_timeout);
-        let wire = Wire::upstream(stream, deadlines, Arc::clone(&heard), write);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES)
-            .handshake(wire)
-            .await
-            .map_err(ConnectError::Handshake)?;
-        let drive = Drive::new(async move {
-            // How an exchange ended is told to the one who waits for its answer.
-            let _ended = connection.with_upgrades().await;
-        });
-        let (upstream, pool) = (Arc::clone(upstream), Arc::clone(self));
-        Ok(Lease { sender, drive, heard, is_reused: false, upstream, pool })
+        Ok(Connection::new(stream))
     }
 
     async fn open(&self, upstream: &Upstream) -> io::Result<TcpStream> {
@@ -195,10 +159,7 @@ impl Pool {
     pub fn prune(&self) {
         let now = self.ticker.coarse();
         self.lock().retain(|_, list| {
-            list.retain_mut(|idle| {
-                idle.drive.look(false);
-                !idle.sender.is_closed() && !is_older(idle, idle.keep_alive, now)
-            });
+            list.retain(|idle| idle.connection.is_quiet() && !is_older(idle, idle.keep_alive, now));
             let unused = list.iter().filter(|idle| is_older(idle, UNUSED, now)).count();
             let mut surplus = unused.saturating_sub(IDLE);
             list.retain(|idle| {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -33,8 +32,6 @@ pub struct Resource {
 pub struct Sanitized {
     pub(super) method: Method,
     pub(super) resource: Arc<Resource>,
-    /// Path and query in the shape that is sent: a spelling of `resource.target`.
-    pub(super) path: Option<PathAndQuery>,
     /// `Host` as received.
     pub(super) host: HeaderValue,
     pub(super) headers: HeaderMap,
@@ -129,8 +126,7 @@ pub fn sanitise(
     // The server answers `100-continue` itself, once the body is wanted.
     parts.headers.remove(header::EXPECT);
     let upgrade = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-    let path = parts.uri.into_parts().path_and_query;
     let resource = Arc::new(resource);
     let (method, headers) = (parts.method, parts.headers);
-    Ok((Sanitized { method, resource, path, host, headers, body, upgrade }, credentials))
+    Ok((Sanitized { method, resource, host, headers, body, upgrade }, credentials))
 }

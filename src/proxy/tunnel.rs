@@ -2,7 +2,7 @@
 //! silent, or the caller's leave ends.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::connection::Switched;
 use crate::clock::{Clock, Tick};
 
 /// Bytes copied at a time, each way.
@@ -33,9 +34,10 @@ pub struct Oversight {
 }
 
 /// Carries bytes until the tunnel ends.
-pub async fn carry(client: Upgraded, upstream: Upgraded, oversight: Oversight, clock: Clock) {
+pub async fn carry(client: Upgraded, upstream: Switched, oversight: Oversight, clock: Clock) {
     let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
-    let (mut upstream_in, mut upstream_out) = tokio::io::split(TokioIo::new(upstream));
+    let Switched { reader, writer: mut upstream_out, early } = upstream;
+    let mut upstream_in = Cursor::new(early).chain(reader);
     let used = AtomicU64::new(clock.tick().as_millis());
     let note = || used.store(clock.tick().as_millis(), Ordering::Relaxed);
     let on_use = &oversight.on_use;

@@ -1,135 +1,226 @@
 //! The body of a request on its way to the upstream.
+//!
+//! What has arrived with the request's head goes out in one piece with it. The rest is sent by a task,
+//! so that both directions go on whatever the client does with the answer.
 
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use bytes::{Buf as _, Bytes};
+use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::io::AsyncWrite as _;
+use tokio::net::tcp::OwnedWriteHalf;
 
 use super::deadline::{Deadlines, Wait};
 
 /// No progress of a client's body.
 pub const PROGRESS: Duration = Duration::from_secs(30);
+/// Bytes of a body that are put together before they are written: for the kernel one buffer is less
+/// work than several, and copying this much is none.
+const JOINED: usize = 16 * 1024;
 
-/// What the forwarding side learns of an upload.
+/// Behind each chunk (RFC 9112 section 7.1).
+const END: &[u8] = b"\r\n";
+
+/// What became of a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It is being sent, or was.
+    Sent,
+    /// The client sent nothing for [`PROGRESS`].
+    Stalled,
+    /// The client's body broke off or was malformed.
+    Broken,
+    /// The upstream did not take it in time.
+    Refused,
+}
+
+/// What the exchange and the body it sends know of each other.
 #[derive(Debug, Default)]
-pub struct UploadState {
-    stalled: AtomicBool,
-    broken: AtomicBool,
-    answered: AtomicBool,
+pub(super) struct UploadState {
+    fate: AtomicU8,
+    answered: std::sync::atomic::AtomicBool,
 }
 
 impl UploadState {
-    /// The client sent nothing for [`PROGRESS`].
-    #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Acquire)
+    pub(super) fn fate(&self) -> Fate {
+        match self.fate.load(Ordering::Acquire) {
+            1 => Fate::Stalled,
+            2 => Fate::Broken,
+            3 => Fate::Refused,
+            _ => Fate::Sent,
+        }
+    }
+
+    fn end(&self, fate: Fate) {
+        self.fate.store(fate as u8, Ordering::Release);
     }
 
     /// The head of the answer has arrived, or is no longer waited for.
-    pub fn note_answer(&self) {
+    pub(super) fn note_answer(&self) {
         self.answered.store(true, Ordering::Release);
     }
-
-    /// The client's body broke off or was malformed.
-    #[must_use]
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
-    }
-}
-
-/// A request's body. Trailers are dropped.
-#[derive(Debug)]
-pub enum Upload {
-    /// There is none.
-    Empty,
-    /// What the client sends.
-    Stream(Box<Stream>),
 }
 
 /// A body that is being sent.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Upload {
     body: Incoming,
-    /// Its own: it is driven by the upstream connection's task.
+    /// The length the head says; without one, chunks are sent.
+    length: Option<u64>,
+    /// Its own: the task that sends it is woken by them.
     progress: Arc<Deadlines>,
     /// The client connection's: the answer is awaited from the body's end on.
     answer: Arc<Deadlines>,
     response_timeout: Duration,
-    state: Arc<UploadState>,
+    pub(super) state: Arc<UploadState>,
 }
 
-/// Why a body could not be sent whole.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The client sent nothing for too long.
-    #[error("the client's body made no progress")]
-    Stalled,
-    /// The client's body broke off or was malformed.
-    #[error("the client's body broke off")]
-    Broken(#[source] hyper::Error),
+/// The next of a body.
+enum Next {
+    Data(Bytes),
+    End,
 }
 
 impl Upload {
-    /// Wraps a client's body. `answer` gets its deadline of `response_timeout` once the body is sent.
-    #[must_use]
-    pub fn new(
+    pub(super) fn new(
         body: Incoming,
-        progress: impl FnOnce() -> Arc<Deadlines>,
+        progress: Arc<Deadlines>,
         answer: &Arc<Deadlines>,
         response_timeout: Duration,
-    ) -> (Self, Option<Arc<UploadState>>) {
-        if body.is_end_stream() {
-            answer.set(Wait::Upstream, response_timeout);
-            return (Self::Empty, None);
-        }
-        let state = Arc::<UploadState>::default();
-        let stream = Stream {
-            body,
-            progress: progress(),
-            answer: Arc::clone(answer),
-            response_timeout,
-            state: Arc::clone(&state),
-        };
-        (Self::Stream(Box::new(stream)), Some(state))
+    ) -> Self {
+        let (length, answer) = (body.size_hint().exact(), Arc::clone(answer));
+        Self { body, length, progress, answer, response_timeout, state: Arc::default() }
     }
-}
 
-impl Stream {
-    /// The whole body was sent: the time to the head of the answer runs, unless that has come.
-    fn await_answer(&self) {
+    /// Whether the head says no length.
+    pub(super) const fn is_chunked(&self) -> bool {
+        self.length.is_none()
+    }
+
+    /// Puts what has arrived behind the head. Whether that was all of it.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let most = out.len() + JOINED;
+        while out.len() < most && self.state.fate() == Fate::Sent {
+            match self.poll_next(cx) {
+                Poll::Ready(Some(Next::Data(data))) => {
+                    self.begin_piece(data.len(), out);
+                    out.extend_from_slice(&data);
+                    if self.is_chunked() {
+                        out.extend_from_slice(END);
+                    }
+                }
+                Poll::Ready(Some(Next::End)) => {
+                    self.end_body(out);
+                    return true;
+                }
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    /// The time to the head of the answer runs from here, unless that has come.
+    pub(super) fn await_answer(&self) {
         if !self.state.answered.load(Ordering::Acquire) {
             self.answer.set(Wait::Upstream, self.response_timeout);
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    /// Sends the rest. Gives the writing half back if it was sent whole.
+    pub(super) async fn send(mut self, mut writer: OwnedWriteHalf) -> Option<OwnedWriteHalf> {
         loop {
+            let mut head = Vec::new();
+            let data = match poll_fn(|cx| self.poll_next(cx)).await {
+                Some(Next::Data(data)) => data,
+                Some(Next::End) => {
+                    self.end_body(&mut head);
+                    let is_sent = self.write(&mut writer, head, Bytes::new()).await;
+                    self.await_answer();
+                    return is_sent.then_some(writer);
+                }
+                None => {
+                    // The exchange is told; it ends, and its connection with it.
+                    self.answer.wake();
+                    return None;
+                }
+            };
+            self.begin_piece(data.len(), &mut head);
+            if !self.write(&mut writer, head, data).await {
+                // What the upstream says to this may be on its way.
+                self.await_answer();
+                self.answer.wake();
+                return None;
+            }
+        }
+    }
+
+    /// Writes a piece and what frames it. Whether the upstream took all of it.
+    async fn write(&self, writer: &mut OwnedWriteHalf, head: Vec<u8>, data: Bytes) -> bool {
+        let end = if self.is_chunked() && !data.is_empty() { END } else { b"" };
+        let mut rest = Bytes::from(head).chain(data).chain(end);
+        while rest.has_remaining() {
+            let written = poll_fn(|cx| {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let count = rest.chunks_vectored(&mut slices);
+                let polled = Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..count]);
+                self.watch_write(cx, polled)
+            });
+            let Ok(count @ 1..) = written.await else { return false };
+            rest.advance(count);
+        }
+        true
+    }
+
+    /// Keeps the deadline of a write that has to wait.
+    fn watch_write(
+        &self,
+        cx: &Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.progress.clear(Wait::Write);
+            return written;
+        }
+        if self.progress.is_due(Wait::Write) {
+            self.state.end(Fate::Refused);
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        }
+        self.progress.set_unless_running(Wait::Write, self.response_timeout);
+        self.progress.register(cx.waker());
+        Poll::Pending
+    }
+
+    /// The next piece of the client's. `None`: it broke off or stalled.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        loop {
+            if self.body.is_end_stream() {
+                return Poll::Ready(Some(Next::End));
+            }
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.progress.clear(Wait::Read);
-                    if self.body.is_end_stream() {
-                        self.await_answer();
-                    }
-                    if frame.is_data() {
-                        return Poll::Ready(Some(Ok(frame)));
+                    // Trailers are dropped.
+                    match frame.into_data() {
+                        Ok(data) if !data.is_empty() => return Poll::Ready(Some(Next::Data(data))),
+                        Ok(_) | Err(_) => {}
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.state.broken.store(true, Ordering::Release);
-                    return Poll::Ready(Some(Err(UploadError::Broken(error))));
-                }
-                Poll::Ready(None) => {
-                    self.await_answer();
+                    tracing::debug!(%error, "a client's body broke off");
+                    self.state.end(Fate::Broken);
                     return Poll::Ready(None);
                 }
+                Poll::Ready(None) => return Poll::Ready(Some(Next::End)),
                 Poll::Pending if self.progress.is_due(Wait::Read) => {
-                    self.state.stalled.store(true, Ordering::Release);
-                    return Poll::Ready(Some(Err(UploadError::Stalled)));
+                    self.state.end(Fate::Stalled);
+                    return Poll::Ready(None);
                 }
                 Poll::Pending => {
                     self.progress.set_unless_running(Wait::Read, PROGRESS);
@@ -139,33 +230,17 @@ impl Stream {
             }
         }
     }
-}
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match &mut *self {
-            Self::Empty => Poll::Ready(None),
-            Self::Stream(stream) => stream.poll(cx),
+    fn begin_piece(&self, length: usize, out: &mut Vec<u8>) {
+        if self.is_chunked() {
+            // Writing to memory does not fail.
+            let _written = write!(out, "{length:x}\r\n");
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Stream(stream) => stream.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(stream) => stream.body.size_hint(),
+    fn end_body(&self, out: &mut Vec<u8>) {
+        if self.is_chunked() {
+            out.extend_from_slice(b"0\r\n\r\n");
         }
     }
 }

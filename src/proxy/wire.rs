@@ -1,15 +1,14 @@
-//! A TCP connection with its deadlines, on either side of the gateway.
+//! A client's TCP connection with its deadlines.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -54,7 +53,7 @@ pub struct ClientState {
     /// The peer's address, an IPv4-mapped one made IPv4.
     pub peer: IpAddr,
     /// The same, as a header says it.
-    pub(super) peer_text: Option<HeaderValue>,
+    pub(super) peer_text: String,
     phase: AtomicU8,
     /// How far the first line of the head that is being read has come.
     line: AtomicU8,
@@ -73,7 +72,7 @@ impl ClientState {
         Arc::new(Self {
             deadlines,
             peer,
-            peer_text: HeaderValue::try_from(peer.to_string()).ok(),
+            peer_text: peer.to_string(),
             phase: AtomicU8::new(IDLE),
             line: AtomicU8::new(AWAITED),
             has_fragment: AtomicBool::new(false),
@@ -156,135 +155,33 @@ impl ClientState {
     }
 }
 
-/// Bytes of an answer up to the end of its head, interim answers included. Their number has no limit of
-/// its own, and a flood of them would keep a worker from its other connections until the answer is due.
-const ANSWER_HEAD: usize = 256 * 1024;
-
-/// What passed on an upstream's connection since it was last asked.
-#[derive(Debug, Default)]
-pub struct Heard {
-    /// Bytes of the answer, until its head is read.
-    answer: AtomicUsize,
-    keeps_head: AtomicBool,
-    head: Mutex<Vec<u8>>,
-}
-
-impl Heard {
-    /// Stands for any number of bytes.
-    const HEAD_READ: usize = usize::MAX;
-
-    /// A request is about to be sent. `keeps_head`: the bytes of its head are kept, to be sent again.
-    pub fn begin(&self, keeps_head: bool) {
-        self.answer.store(0, Ordering::Relaxed);
-        self.keeps_head.store(keeps_head, Ordering::Relaxed);
-    }
-
-    /// The head of the answer was read.
-    pub fn note_head(&self) {
-        self.answer.store(Self::HEAD_READ, Ordering::Relaxed);
-    }
-
-    /// Bytes of an answer have arrived.
-    #[must_use]
-    pub fn has_answer(&self) -> bool {
-        self.answer.load(Ordering::Relaxed) > 0
-    }
-
-    /// The head that was sent, if it was to be kept and writing it has begun.
-    #[must_use]
-    pub fn take_head(&self) -> Option<Vec<u8>> {
-        let head = std::mem::take(&mut *self.lock());
-        let was_written = !self.keeps_head.load(Ordering::Relaxed) && !head.is_empty();
-        was_written.then_some(head)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps what is about to be written, the first time: hyper writes a head in one piece.
-    fn see_written<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) {
-        if self.keeps_head.swap(false, Ordering::Relaxed) {
-            let mut head = self.lock();
-            head.clear();
-            for piece in pieces {
-                head.extend_from_slice(piece);
-            }
-        }
-    }
-
-    fn is_head_read(&self) -> bool {
-        self.answer.load(Ordering::Relaxed) == Self::HEAD_READ
-    }
-
-    /// Counts bytes that have arrived; `false` if they are more than a head may have.
-    fn hear(&self, count: usize) -> bool {
-        let sum = self.answer.load(Ordering::Relaxed).saturating_add(count);
-        self.answer.store(sum, Ordering::Relaxed);
-        sum <= ANSWER_HEAD
-    }
-}
-
-/// Which side a wire is on.
-#[derive(Debug)]
-enum Side {
-    Client(Arc<ClientState>),
-    Upstream { deadlines: Arc<Deadlines>, heard: Arc<Heard>, write: Duration },
-}
-
-/// A TCP stream whose waits have deadlines.
+/// A client's connection whose waits have deadlines.
 #[derive(Debug)]
 pub struct Wire {
     io: TokioIo<TcpStream>,
-    side: Side,
+    state: Arc<ClientState>,
 }
 
 impl Wire {
     /// A client's connection.
     #[must_use]
-    pub fn client(stream: TcpStream, state: Arc<ClientState>) -> Self {
-        Self { io: TokioIo::new(stream), side: Side::Client(state) }
+    pub fn new(stream: TcpStream, state: Arc<ClientState>) -> Self {
+        Self { io: TokioIo::new(stream), state }
     }
 
-    /// A connection to an upstream, which must take bytes within `write`.
-    #[must_use]
-    pub fn upstream(
-        stream: TcpStream,
-        deadlines: Arc<Deadlines>,
-        heard: Arc<Heard>,
-        write: Duration,
-    ) -> Self {
-        Self { io: TokioIo::new(stream), side: Side::Upstream { deadlines, heard, write } }
-    }
-
-    /// Reads through a small buffer, so that the bytes can be looked at.
+    /// Reads through a small buffer, so that the bytes of a head can be looked at.
     fn poll_peek(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBufCursor<'_>,
-        see: impl FnOnce(&Side, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut space = [const { MaybeUninit::uninit() }; PEEK];
         let room = buf.remaining().min(PEEK);
         let mut read = ReadBuf::uninit(&mut space[..room]);
         ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut read))?;
-        see(&self.side, read.filled());
+        self.state.see(read.filled());
         buf.put_slice(read.filled());
         Poll::Ready(Ok(()))
-    }
-
-    fn deadlines(&self) -> (&Deadlines, Duration) {
-        match &self.side {
-            Side::Client(state) => (&state.deadlines, CLIENT_WRITE),
-            Side::Upstream { deadlines, write, .. } => (deadlines, *write),
-        }
-    }
-
-    fn see_written<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) {
-        match &self.side {
-            Side::Client(_) => {}
-            Side::Upstream { heard, .. } => heard.see_written(pieces),
-        }
     }
 
     /// Keeps the deadline of a write that may have to wait.
@@ -293,7 +190,7 @@ impl Wire {
         cx: &Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let (deadlines, limit) = self.deadlines();
+        let deadlines = &self.state.deadlines;
         match written {
             Poll::Ready(done) => {
                 deadlines.clear(Wait::Write);
@@ -301,16 +198,12 @@ impl Wire {
             }
             Poll::Pending if deadlines.is_due(Wait::Write) => Poll::Ready(Err(timed_out())),
             Poll::Pending => {
-                deadlines.set_unless_running(Wait::Write, limit);
+                deadlines.set_unless_running(Wait::Write, CLIENT_WRITE);
                 deadlines.register(cx.waker());
                 Poll::Pending
             }
         }
     }
-}
-
-fn too_much() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the head of the answer has no end")
 }
 
 fn timed_out() -> io::Error {
@@ -324,32 +217,18 @@ impl Read for Wire {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        match &this.side {
-            Side::Upstream { heard, .. } if !heard.is_head_read() => {
-                let heard = Arc::clone(heard);
-                let mut is_too_much = false;
-                ready!(this.poll_peek(cx, &mut buf, |_, bytes| {
-                    is_too_much = !heard.hear(bytes.len());
-                }))?;
-                Poll::Ready(if is_too_much { Err(too_much()) } else { Ok(()) })
+        let polled = if this.state.reads_head() {
+            this.poll_peek(cx, &mut buf)
+        } else {
+            Pin::new(&mut this.io).poll_read(cx, buf)
+        };
+        if polled.is_pending() {
+            if this.state.deadlines.is_due(Wait::Read) {
+                return Poll::Ready(Err(timed_out()));
             }
-            Side::Upstream { .. } => Pin::new(&mut this.io).poll_read(cx, buf),
-            Side::Client(state) => {
-                let state = Arc::clone(state);
-                let polled = if state.reads_head() {
-                    this.poll_peek(cx, &mut buf, |_, bytes| state.see(bytes))
-                } else {
-                    Pin::new(&mut this.io).poll_read(cx, buf)
-                };
-                if polled.is_pending() {
-                    if state.deadlines.is_due(Wait::Read) {
-                        return Poll::Ready(Err(timed_out()));
-                    }
-                    state.deadlines.register(cx.waker());
-                }
-                polled
-            }
+            this.state.deadlines.register(cx.waker());
         }
+        polled
     }
 }
 
@@ -359,7 +238,6 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.see_written([buf].into_iter());
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch_write(cx, written)
     }
@@ -381,7 +259,6 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.see_written(bufs.iter().map(|piece| &**piece));
         let length = bufs.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         let written = if let [piece] = bufs {
             Pin::new(&mut self.io).poll_write(cx, piece)

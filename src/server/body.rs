@@ -15,6 +15,8 @@ use crate::proxy::wire::ClientState;
 /// An answer's body: the gateway's own, or what an upstream sends.
 pub(super) enum Content {
     Own(Full<Bytes>),
+    /// An upstream's that is here already.
+    Whole(Full<Bytes>),
     Proxied(Box<Download<StreamLeave>>),
 }
 
@@ -39,21 +41,23 @@ impl Body for Answered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         match &mut self.content {
-            Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Content::Own(body) | Content::Whole(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
             Content::Proxied(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Own(body) => body.is_end_stream(),
+            Content::Own(body) | Content::Whole(body) => body.is_end_stream(),
             Content::Proxied(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Own(body) => body.size_hint(),
+            Content::Own(body) | Content::Whole(body) => body.size_hint(),
             Content::Proxied(body) => body.size_hint(),
         }
     }

@@ -414,7 +414,7 @@ async fn pass(
         upstream: &route.upstream,
         timeout: route.timeout,
         client: asked.client,
-        request_id: record.request_id.to_value(),
+        request_id: record.request_id.as_bytes(),
         identity: identity.as_deref(),
         connection: asked.connection,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderValue, Response, header};
 use http_body_util::Full;
 
 use super::body::Content;
@@ -11,11 +11,11 @@ use super::stream_leave::StreamLeave;
 use super::worker::Worker;
 use crate::config::{Allow, Cache, Route};
 use crate::proxy::download::{Download, Leave as _};
-use crate::proxy::forward::Answer;
+use crate::proxy::forward::{Answer, AnswerBody};
 use crate::proxy::tunnel::{self, Oversight};
-use crate::proxy::wire::ClientState;
+use crate::proxy::wire::{CLIENT_WRITE, ClientState};
 use crate::web::cookies;
-use crate::web::headers::{guard_caching, sanitise_response};
+use crate::web::headers::guard_caching;
 
 /// What a request leaves to be done with its answer.
 pub(super) struct Ending {
@@ -36,40 +36,45 @@ pub(super) fn finish(
     let live = &record.live;
     // The record of a forwarded request always names its route.
     let route = record.route.map(|route| live.policy.route(route));
-    let Answer { response, lease, upgrade, .. } = answer;
-    let (mut parts, body) = response.into_parts();
-    // The version is each connection's own: an old upstream must not end the client's keep-alive.
-    parts.version = Version::HTTP_11;
-    let headers = &mut parts.headers;
-    sanitise_response(headers);
+    let Answer { status, reason, mut headers, body, .. } = answer;
     if headers.contains_key(header::SET_COOKIE) {
-        cookies::strip_own_set(headers, &live.config.sessions.cookie.name);
+        cookies::strip_own_set(&mut headers, &live.config.sessions.cookie.name);
     }
     if let Some(route) = route {
-        guard(headers, route);
+        guard(&mut headers, route);
     }
     for value in ending.clear {
         headers.append(header::SET_COOKIE, value);
     }
-    let Some((client_side, upstream_side)) = upgrade else {
-        let idle = route.map_or(crate::proxy::wire::CLIENT_WRITE, |r| r.upstream.idle_timeout);
-        let deadlines = Arc::clone(&client.deadlines);
-        let body = Download::new(body, deadlines, idle, lease, ending.leave);
-        return Response::from_parts(parts, Content::Proxied(Box::new(body)));
-    };
-    debug_assert_eq!(parts.status, StatusCode::SWITCHING_PROTOCOLS);
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    client.become_tunnel();
-    let oversight = oversee(worker, ending.leave, route);
-    let clock = worker.gateway.clock.clone();
-    worker.tunnels.spawn(async move {
-        // Either side may be gone before the protocol has changed; then there is nothing to carry.
-        if let (Ok(client), Ok(upstream)) = tokio::join!(client_side, upstream_side) {
-            tunnel::carry(client, upstream, oversight, clock).await;
+    let content = match body {
+        AnswerBody::Whole(body) => Content::Whole(Full::new(body)),
+        AnswerBody::Stream(body) => {
+            let idle = route.map_or(CLIENT_WRITE, |route| route.upstream.idle_timeout);
+            let deadlines = Arc::clone(&client.deadlines);
+            Content::Proxied(Box::new(Download::new(*body, deadlines, idle, ending.leave)))
         }
-    });
-    Response::from_parts(parts, Content::Own(Full::default()))
+        AnswerBody::Switched(client_side, upstream_side) => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            client.become_tunnel();
+            let oversight = oversee(worker, ending.leave, route);
+            let clock = worker.gateway.clock.clone();
+            worker.tunnels.spawn(async move {
+                // The client may be gone before the protocol has changed; then there is nothing to carry.
+                if let Ok(client) = client_side.await {
+                    tunnel::carry(client, upstream_side, oversight, clock).await;
+                }
+            });
+            Content::Own(Full::default())
+        }
+    };
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 fn guard(headers: &mut http::HeaderMap, route: &Route) {
@@ -97,7 +102,7 @@ fn oversee(worker: &Worker, leave: Option<StreamLeave>, route: Option<&Arc<Route
             None => Box::pin(std::future::pending()),
         },
         on_use,
-        idle: route.map_or(crate::proxy::wire::CLIENT_WRITE, |route| route.upstream.idle_timeout),
+        idle: route.map_or(CLIENT_WRITE, |route| route.upstream.idle_timeout),
         cut: Box::pin(async move { cut.cancelled().await }),
     }
 }

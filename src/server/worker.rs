@@ -188,7 +188,7 @@ async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, permit } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let state = ClientState::new(worker.reach.ticker.deadlines(), peer);
-    let wire = Wire::client(stream, Arc::clone(&state));
+    let wire = Wire::new(stream, Arc::clone(&state));
     let service = ClientService { worker: Arc::clone(&worker), state: Arc::clone(&state) };
     let connection = http1::Builder::new()
         .header_read_timeout(None)

@@ -6,9 +6,9 @@
 use http::header::HeaderName;
 
 pub use super::caching::guard_caching;
+pub use super::framing::FramingFields;
 pub use super::hygiene::{
-    Hygiene, Unambiguous, Unforwardable, check_framing, check_request, sanitise_request,
-    sanitise_response,
+    AnswerFields, Hygiene, Unambiguous, Unforwardable, check_request, sanitise_request,
 };
 pub use super::intent::{Authorization, authorization, is_navigation, is_websocket};
 

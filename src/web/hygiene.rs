@@ -7,6 +7,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
 
+use super::framing::FramingFields;
 use super::headers::{Kind, fold, is_essential, is_set_here, kind_of};
 
 /// What stripping needs to know beyond the table.
@@ -83,23 +84,56 @@ fn is_judged_by(name: &[u8]) -> bool {
         || name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"sec-fetch-"))
 }
 
-/// Takes hop-by-hop headers and what `Connection` names out of an upstream's answer.
-pub fn sanitise_response(headers: &mut HeaderMap) {
-    let mut doomed = Doomed::default();
-    for name in headers.keys() {
-        if kind_of(name.as_str()) == Some(Kind::Hop) {
-            doomed.push(name.clone());
-        }
+/// The fields of an upstream's answer that go on to the client: no hop-by-hop field, and none that
+/// `Connection` names.
+#[derive(Debug)]
+pub struct AnswerFields {
+    kept: HeaderMap,
+    named: Vec<HeaderName>,
+    closes: bool,
+    keeps_alive: bool,
+}
+
+impl AnswerFields {
+    /// None yet, with room for some.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        let kept = HeaderMap::with_capacity(capacity);
+        Self { kept, named: Vec::new(), closes: false, keeps_alive: false }
     }
-    for value in headers.get_all(CONNECTION) {
-        for token in tokens(value) {
-            // What is no name names nothing, and framing is hyper's business.
-            if !is_essential(token) {
-                let _named = doom_named(token, headers, &mut doomed);
+
+    /// Adds a field, unless it goes no further.
+    pub fn push(&mut self, name: HeaderName, value: HeaderValue) {
+        if kind_of(name.as_str()) != Some(Kind::Hop) {
+            self.kept.append(name, value);
+        } else if name == CONNECTION {
+            for token in tokens(&value) {
+                if token.eq_ignore_ascii_case(b"close") {
+                    self.closes = true;
+                } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                    self.keeps_alive = true;
+                } else if !is_essential(token) {
+                    // What is no name names nothing, and framing is not its business.
+                    self.named.extend(HeaderName::from_bytes(token));
+                }
             }
         }
     }
-    doomed.remove_from(headers);
+
+    /// Whether the connection may serve another request (RFC 9112 section 9.3).
+    #[must_use]
+    pub const fn is_persistent(&self, is_http_11: bool) -> bool {
+        !self.closes && (is_http_11 || self.keeps_alive)
+    }
+
+    /// What is left.
+    #[must_use]
+    pub fn finish(mut self) -> HeaderMap {
+        for name in self.named {
+            self.kept.remove(name);
+        }
+        self.kept
+    }
 }
 
 /// Names kept without allocating.
@@ -156,30 +190,15 @@ fn is_permitted(name: &str, hygiene: &Hygiene) -> bool {
         && !hygiene.identity.contains(&folded)
 }
 
-/// Refuses framing that another reader could take otherwise (RFC 9112 section 6), in either direction.
-///
-/// # Errors
-/// [`Unforwardable`].
-pub fn check_framing(headers: &HeaderMap) -> Result<(), Unforwardable> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(Unforwardable("the Transfer-Encoding is not exactly one chunked"));
+/// Refuses framing that another reader could take otherwise (RFC 9112 section 6).
+fn check_framing(headers: &HeaderMap) -> Result<(), Unforwardable> {
+    let mut fields = FramingFields::default();
+    for name in [TRANSFER_ENCODING, CONTENT_LENGTH] {
+        for value in headers.get_all(&name) {
+            fields.note(&name, value);
+        }
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(()) };
-    let is_canonical = match length.as_bytes() {
-        b"" => false,
-        [b'0'] => true,
-        [b'0', ..] => false,
-        digits => digits.len() < 20 && digits.iter().all(u8::is_ascii_digit),
-    };
-    if is_canonical && lengths.next().is_none() {
-        Ok(())
-    } else {
-        Err(Unforwardable("the Content-Length is not one plain number"))
-    }
+    fields.check()
 }
 
 /// The non-empty members of a comma-separated list.
@@ -403,7 +422,7 @@ mod tests {
 
     #[test]
     fn an_answer_loses_what_speaks_to_the_gateway_alone() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("content-length", "3"),
             ("x-auth-user-id", "theirs"),
             ("set-cookie", "a=1"),
@@ -416,8 +435,11 @@ mod tests {
             ("proxy-authenticate", "Basic"),
             ("te", "x"),
         ]);
-        sanitise_response(&mut headers);
-        assert_eq!(names(&headers), ["content-length", "set-cookie", "x-auth-user-id"]);
+        let mut answer = AnswerFields::with_capacity(0);
+        for (name, value) in &headers {
+            answer.push(name.clone(), value.clone());
+        }
+        assert_eq!(names(&answer.finish()), ["content-length", "set-cookie", "x-auth-user-id"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod cors;
 pub mod failure;
 pub mod form;
 pub mod headers;
+mod framing;
 mod hygiene;
 mod intent;
 pub mod origin;
