@@ -129,6 +129,15 @@ impl Tick {
     }
 }
 
+/// One moment in both kinds of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Wall time.
+    pub now: Timestamp,
+    /// Monotonic time.
+    pub tick: Tick,
+}
+
 /// Reads both kinds of time. Cloning shares the clock.
 ///
 /// [`Clock::system`] is the operating system's; [`Clock::adjustable`] runs along with it but can be

@@ -351,7 +351,7 @@ impl Accounts {
 
     fn ending(&self, identity: &Identity, from: &Actor, kind: &str) -> Event {
         let mut event = from.event(self.people.now(), kind, Some(identity.user().id));
-        event.actor.clone_from(&identity.user().email);
+        event.actor = identity.user().email.to_string();
         event
     }
 }

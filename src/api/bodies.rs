@@ -9,9 +9,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::accounts::visit::Answer;
-use crate::identity::user::User;
-use crate::session::Identity;
-use crate::store::SessionRow;
+use crate::identity::user::Person;
+use crate::session::{Identity, Session};
 use crate::web::failure::Failure;
 
 /// A user (`accounts-http` section 2). Never a hash.
@@ -51,20 +50,19 @@ pub(super) struct SessionBody<'a> {
 }
 
 impl<'a> UserBody<'a> {
-    pub(super) fn of(user: &'a User) -> Self {
-        let profile = &user.profile;
+    pub(super) fn of(user: &'a Person) -> Self {
         Self {
             id: user.id,
             email: &user.email,
             is_active: user.is_active,
             is_superuser: user.is_superuser,
             is_verified: user.is_verified,
-            first_name: profile.first_name.as_deref(),
-            last_name: profile.last_name.as_deref(),
-            organization: profile.organization.as_deref(),
-            department: profile.department.as_deref(),
-            phone: profile.phone.as_deref(),
-            username: user.username.as_deref(),
+            first_name: user.first_name(),
+            last_name: user.last_name(),
+            organization: user.organization(),
+            department: user.department(),
+            phone: user.phone(),
+            username: user.username(),
         }
     }
 }
@@ -75,7 +73,7 @@ impl<'a> MeBody<'a> {
         Self::new(identity.user(), roles, &identity.subject.access.expanded)
     }
 
-    fn new(user: &'a User, roles: &'a [String], permissions: &'a [String]) -> Self {
+    fn new(user: &'a Person, roles: &'a [String], permissions: &'a [String]) -> Self {
         Self { user: UserBody::of(user), roles, permissions }
     }
 }
@@ -85,7 +83,7 @@ impl<'a> SessionBody<'a> {
         Self::new(MeBody::of(identity), identity.session())
     }
 
-    fn new(user: MeBody<'a>, session: &SessionRow) -> Self {
+    fn new(user: MeBody<'a>, session: &Session) -> Self {
         Self {
             authenticated: true,
             user,
@@ -141,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::identity::user::{Method, Profile};
+    use crate::identity::user::{Method, Profile, User};
     use crate::store::SessionKind;
 
     fn user() -> User {
@@ -153,25 +151,21 @@ mod tests {
         }
     }
 
-    fn session() -> SessionRow {
-        SessionRow {
+    fn session() -> Session {
+        Session {
             id: [7; 32],
-            user: Uuid::from_u128(1),
             method: Method::Password,
             kind: SessionKind::Cookie,
             created_at: Timestamp::from_seconds(1_700_000_000),
-            last_seen: Timestamp::from_seconds(1_700_000_000),
             idle: None,
             expires_at: Timestamp::from_seconds(1_700_003_600),
-            address: None,
-            agent: String::new(),
         }
     }
 
     #[test]
     fn a_user_is_written_as_fastapi_users_writes_it_and_without_the_hash() {
         let mut user = user();
-        let text = serde_json::to_string(&UserBody::of(&user)).unwrap();
+        let text = serde_json::to_string(&UserBody::of(&Person::of(&user))).unwrap();
         assert_eq!(
             text,
             "{\"id\":\"00000000-0000-0000-0000-000000000001\",\"email\":\"Ann@example.com\",\
@@ -179,13 +173,13 @@ mod tests {
              \"last_name\":null,\"organization\":null,\"department\":null,\"phone\":null}"
         );
         user.username = Some("ann".into());
-        let text = serde_json::to_string(&UserBody::of(&user)).unwrap();
+        let text = serde_json::to_string(&UserBody::of(&Person::of(&user))).unwrap();
         assert!(text.ends_with("\"username\":\"ann\"}"));
     }
 
     #[test]
     fn a_session_says_who_and_until_when_in_utc() {
-        let (user, roles) = (user(), ["staff".to_owned()]);
+        let (user, roles) = (Person::of(&user()), ["staff".to_owned()]);
         let permissions = ["dashboard:read".to_owned()];
         let me = MeBody::new(&user, &roles, &permissions);
         let value = serde_json::to_value(SessionBody::new(me, &session())).unwrap();

@@ -22,6 +22,7 @@ use crate::accounts::visit::{
 };
 use crate::accounts::{Accounts, Credential, Opened, SignInError, SignInRequest, Wanted, read_id};
 use crate::config::Config;
+use crate::identity::user::Person;
 use crate::session::{Caller, Carrier, Identity};
 use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
@@ -278,7 +279,7 @@ impl Api {
         let missing = || Failure::new(StatusCode::NOT_FOUND);
         let found = self.accounts.find_user(id.ok_or_else(missing)?).await;
         let user = found.map_err(store_failure)?.ok_or_else(missing)?;
-        json(StatusCode::OK, &UserBody::of(&user))
+        json(StatusCode::OK, &UserBody::of(&Person::of(&user)))
     }
 }
 

@@ -56,14 +56,102 @@ pub struct Profile {
     pub phone: Option<String>,
 }
 
-impl User {
+/// A person as requests need them: an account without its history and its password hash. There may be a
+/// hundred thousand of these in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The id, never reused.
+    pub id: Uuid,
+    /// As entered: surrounding space trimmed, domain lower-cased.
+    pub email: Arc<str>,
+    /// May sign in.
+    pub is_active: bool,
+    /// May administer the gateway.
+    pub is_superuser: bool,
+    /// The e-mail is verified.
+    pub is_verified: bool,
+    /// What else is known, one behind the other, and where each ends.
+    texts: Box<str>,
+    ends: [u32; TEXTS],
+}
+
+/// Username, and the fields of [`Profile`] in their order.
+const TEXTS: usize = 6;
+
+impl Person {
+    /// Of an account.
+    #[must_use]
+    pub fn of(user: &User) -> Self {
+        let Profile { first_name, last_name, organization, department, phone } = &user.profile;
+        let known = [&user.username, first_name, last_name, organization, department, phone];
+        let (mut texts, mut ends) = (String::new(), [0; TEXTS]);
+        for (text, end) in known.into_iter().zip(&mut ends) {
+            texts.push_str(text.as_deref().unwrap_or_default());
+            *end = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+        }
+        // Nearly everybody's are the same: kept once.
+        let is_folded = user.email == *user.email_folded;
+        Self {
+            id: user.id,
+            email: if is_folded { Arc::clone(&user.email_folded) } else { (&*user.email).into() },
+            is_active: user.is_active,
+            is_superuser: user.is_superuser,
+            is_verified: user.is_verified,
+            texts: texts.into_boxed_str(),
+            ends,
+        }
+    }
+
+    /// A text; an empty one is none.
+    fn text(&self, number: usize) -> Option<&str> {
+        let start = if number == 0 { 0 } else { self.ends[number - 1] };
+        let text = self.texts.get(start as usize..self.ends[number] as usize)?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Unique without regard to case; set by operators only.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.text(0)
+    }
+
+    /// Given name.
+    #[must_use]
+    pub fn first_name(&self) -> Option<&str> {
+        self.text(1)
+    }
+
+    /// Family name.
+    #[must_use]
+    pub fn last_name(&self) -> Option<&str> {
+        self.text(2)
+    }
+
+    /// Organization.
+    #[must_use]
+    pub fn organization(&self) -> Option<&str> {
+        self.text(3)
+    }
+
+    /// Department.
+    #[must_use]
+    pub fn department(&self) -> Option<&str> {
+        self.text(4)
+    }
+
+    /// Telephone number.
+    #[must_use]
+    pub fn phone(&self) -> Option<&str> {
+        self.text(5)
+    }
+
     /// First and last name, else the e-mail.
     #[must_use]
     pub fn display_name(&self) -> String {
-        match (&self.profile.first_name, &self.profile.last_name) {
+        match (self.first_name(), self.last_name()) {
             (Some(first), Some(last)) => format!("{first} {last}"),
-            (Some(one), None) | (None, Some(one)) => one.clone(),
-            (None, None) => self.email.clone(),
+            (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) => self.email.as_ref().to_owned(),
         }
     }
 }
@@ -293,11 +381,35 @@ mod tests {
     #[test]
     fn a_display_name_falls_back_to_the_address() {
         let mut user = User::sample();
-        assert_eq!(user.display_name(), "ann@example.com");
+        assert_eq!(Person::of(&user).display_name(), "ann@example.com");
         user.profile.last_name = Some("Lee".to_owned());
-        assert_eq!(user.display_name(), "Lee");
+        assert_eq!(Person::of(&user).display_name(), "Lee");
         user.profile.first_name = Some("Ann".to_owned());
-        assert_eq!(user.display_name(), "Ann Lee");
+        assert_eq!(Person::of(&user).display_name(), "Ann Lee");
+    }
+
+    #[test]
+    fn a_person_is_what_the_account_says() {
+        let text = |text: &str| Some(text.to_owned());
+        let user = User {
+            email: "Ann@example.com".to_owned(),
+            username: text("ann"),
+            profile: Profile {
+                first_name: text("Ann"),
+                last_name: None,
+                organization: text("B\u{fc}cher"),
+                department: text(""),
+                phone: text("+1"),
+            },
+            ..User::sample()
+        };
+        let person = Person::of(&user);
+        assert_eq!((person.id, &*person.email), (user.id, "Ann@example.com"));
+        assert_eq!((person.username(), person.first_name()), (Some("ann"), Some("Ann")));
+        assert_eq!((person.last_name(), person.organization()), (None, Some("B\u{fc}cher")));
+        assert_eq!((person.department(), person.phone()), (None, Some("+1")));
+        assert!(person.is_active && person.is_verified && !person.is_superuser);
+        assert_eq!(&*Person::of(&User::sample()).email, "ann@example.com");
     }
 
     proptest! {

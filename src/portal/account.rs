@@ -48,7 +48,7 @@ impl Portal {
             email: &user.email,
             is_verified: user.is_verified,
             is_superuser: user.is_superuser,
-            username: user.username.as_deref(),
+            username: user.username(),
             profile: filled_profile(identity),
             roles: shown_roles(identity),
             permissions: &identity.subject.access.expanded,
@@ -64,13 +64,13 @@ impl Portal {
 }
 
 fn filled_profile(identity: &Identity) -> Vec<(&'static str, &str)> {
-    let profile = &identity.user().profile;
+    let user = identity.user();
     let fields = [
-        ("Organization", &profile.organization),
-        ("Department", &profile.department),
-        ("Phone", &profile.phone),
+        ("Organization", user.organization()),
+        ("Department", user.department()),
+        ("Phone", user.phone()),
     ];
-    fields.into_iter().filter_map(|(label, value)| Some((label, value.as_deref()?))).collect()
+    fields.into_iter().filter_map(|(label, value)| Some((label, value?))).collect()
 }
 
 /// The roles in force, each with its end if it has one.

@@ -1,7 +1,6 @@
 //! Rendering who the caller is into headers, by profile.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::config::IdentityProfile;
 use crate::identity::keys::hex;
@@ -18,38 +17,33 @@ const LONGEST: usize = 8 * 1024;
 pub fn render(
     profile: &IdentityProfile,
     identity: &Identity,
-) -> Option<Vec<(HeaderName, HeaderValue)>> {
+) -> Option<Vec<(HeaderName, String)>> {
     let mut draft = Draft::default();
     let user = user(profile.user, identity)?;
     for name in profile.preset.user_names() {
-        draft.push(name, &headers::encode_value(&user, None))?;
+        draft.push(name, headers::encode_value(&user, None))?;
     }
     let further = profile.headers.iter().map(|(name, field)| (name, *field));
     for (name, field) in profile.preset.fields().iter().map(|(n, f)| (n, *f)).chain(further) {
         if matches!(field, Field::Permissions) {
             draft.push_permissions(name, profile.separator, identity)?;
         } else if let Some(text) = text(field, profile.separator, identity) {
-            draft.push(name, &text)?;
+            draft.push(name, text)?;
         }
     }
-    draft.finish()
+    Some(draft.0)
 }
 
-/// Headers being rendered, their values one behind the other.
+/// Headers being rendered.
 #[derive(Default)]
-struct Draft {
-    text: String,
-    /// Names, and where their values end.
-    ends: Vec<(HeaderName, usize)>,
-}
+struct Draft(Vec<(HeaderName, String)>);
 
 impl Draft {
-    fn push(&mut self, name: &HeaderName, value: &str) -> Option<()> {
+    fn push(&mut self, name: &HeaderName, value: String) -> Option<()> {
         if value.len() > LONGEST {
             return None;
         }
-        self.text.push_str(value);
-        self.ends.push((name.clone(), self.text.len()));
+        self.0.push((name.clone(), value));
         Some(())
     }
 
@@ -63,28 +57,16 @@ impl Draft {
         let access = &identity.subject.access;
         let expanded = list(access.expanded.iter().map(String::as_str), separator);
         if expanded.len() <= EXPANDED {
-            return self.push(name, &expanded);
+            return self.push(name, expanded);
         }
         let granted: Vec<String> = access.grants.iter().map(ToString::to_string).collect();
         let granted = list(granted.iter().map(String::as_str), separator);
         if granted.len() > EXPANDED {
             return None;
         }
-        self.push(name, &granted)?;
+        self.push(name, granted)?;
         let flag = HeaderName::from_bytes(format!("{name}-expanded").as_bytes()).ok()?;
-        self.push(&flag, "false")
-    }
-
-    /// Every value a slice of one piece of memory.
-    fn finish(self) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        let text = Bytes::from(self.text.into_boxed_str().into_boxed_bytes());
-        let mut start = 0;
-        let fields = self.ends.into_iter().map(|(name, end)| {
-            let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok()?;
-            start = end;
-            Some((name, value))
-        });
-        fields.collect()
+        self.push(&flag, "false".to_owned())
     }
 }
 
@@ -92,8 +74,8 @@ impl Draft {
 fn user(field: UserField, identity: &Identity) -> Option<String> {
     match field {
         UserField::Id => Some(identity.user().id.to_string()),
-        UserField::Email => identity.user().is_verified.then(|| identity.user().email.clone()),
-        UserField::Username => identity.user().username.clone(),
+        UserField::Email => identity.user().is_verified.then(|| identity.user().email.to_string()),
+        UserField::Username => identity.user().username().map(str::to_owned),
     }
 }
 
@@ -102,15 +84,15 @@ fn text(field: Field, separator: Separator, identity: &Identity) -> Option<Strin
     let user = identity.user();
     let plain = match field {
         Field::Id => Some(user.id.to_string()),
-        Field::Email => user.is_verified.then(|| user.email.clone()),
-        Field::Username => user.username.clone(),
+        Field::Email => user.is_verified.then(|| user.email.to_string()),
+        Field::Username => user.username().map(str::to_owned),
         Field::EmailVerified => Some(user.is_verified.to_string()),
         Field::Name => display_name(identity),
-        Field::FirstName => user.profile.first_name.clone(),
-        Field::LastName => user.profile.last_name.clone(),
-        Field::Organization => user.profile.organization.clone(),
-        Field::Department => user.profile.department.clone(),
-        Field::Phone => user.profile.phone.clone(),
+        Field::FirstName => user.first_name().map(str::to_owned),
+        Field::LastName => user.last_name().map(str::to_owned),
+        Field::Organization => user.organization().map(str::to_owned),
+        Field::Department => user.department().map(str::to_owned),
+        Field::Phone => user.phone().map(str::to_owned),
         Field::Roles => {
             let names = identity.subject.access.role_names.iter().map(String::as_str);
             return Some(list(names, separator));
@@ -129,9 +111,9 @@ fn text(field: Field, separator: Separator, identity: &Identity) -> Option<Strin
 
 /// First and last name, else the e-mail where it is verified.
 fn display_name(identity: &Identity) -> Option<String> {
-    let profile = &identity.user().profile;
-    let is_named = profile.first_name.is_some() || profile.last_name.is_some();
-    (is_named || identity.user().is_verified).then(|| identity.user().display_name())
+    let user = identity.user();
+    let is_named = user.first_name().is_some() || user.last_name().is_some();
+    (is_named || user.is_verified).then(|| user.display_name())
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>, separator: Separator) -> String {

@@ -19,12 +19,8 @@ pub(super) fn preview() -> HeaderPreview {
             .filter_map(|(index, profile)| {
                 let label = label(config, index)?;
                 let set = identity_headers::render(profile, identity).unwrap_or_default();
-                let headers = set
-                    .iter()
-                    .map(|(name, value)| {
-                        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-                    })
-                    .collect();
+                let headers =
+                    set.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
                 Some(ShownHeaders { label, headers })
             })
             .collect()

@@ -17,7 +17,7 @@ use crate::telemetry::metrics::RouteMetrics;
 /// it says of a request that ends early.
 pub(super) struct Record {
     pub(super) now: Timestamp,
-    started: Tick,
+    pub(super) started: Tick,
     pub(super) request_id: RequestId,
     pub(super) live: Arc<Live>,
     /// Whether a failure is shown as a page.

@@ -24,6 +24,7 @@ use super::refuse;
 use super::respond;
 use super::stream_leave::StreamLeave;
 use super::worker::Worker;
+use crate::clock::Moment;
 use crate::policy::{Decision, Destination, Facts, Located, Permit};
 use crate::proxy::forward::{self, Way};
 use crate::proxy::sanitise::{Findings, Rules};
@@ -326,7 +327,8 @@ async fn recognise(
     if credentials.is_empty() || !record.live.policy.needs_caller(destination) {
         return Ok(Caller::Anonymous);
     }
-    match worker.gateway.sessions.recognise(credentials, record.now).await {
+    let moment = Moment { now: record.now, tick: record.started };
+    match worker.gateway.sessions.recognise_on(&worker.front, credentials, moment).await {
         Ok(caller) => {
             record.subject = caller.identity().map(|identity| identity.user().id);
             Ok(caller)

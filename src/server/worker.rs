@@ -25,6 +25,7 @@ use crate::proxy::deadline::{PERIOD, Ticker};
 use crate::proxy::forward::Reach;
 use crate::proxy::pool::Pool;
 use crate::proxy::wire::{ClientState, Wire};
+use crate::session::Front;
 use crate::telemetry::metrics::Refused;
 use crate::web::authority::LastHost;
 
@@ -40,6 +41,8 @@ pub(super) struct Worker {
     pub(super) gateway: Arc<Gateway>,
     pub(super) reach: Reach,
     pub(super) tunnels: TaskTracker,
+    /// Whom this worker recognised last.
+    pub(super) front: Front,
     id_prefix: [u8; 16],
     id_counter: AtomicU64,
 }
@@ -49,12 +52,14 @@ impl Worker {
         let clock = gateway.clock.clone();
         let ticker = Ticker::new(clock.clone());
         let pool = Pool::new(Arc::clone(&ticker), gateway.control.clone());
+        let front = gateway.sessions.front(index);
         let id_prefix = hex(u64::from_be_bytes(gateway.entropy.bytes()));
         Arc::new(Self {
             index,
             gateway,
             reach: Reach { pool, ticker, clock },
             tunnels: TaskTracker::new(),
+            front,
             id_prefix,
             id_counter: AtomicU64::new(0),
         })

@@ -5,10 +5,14 @@
 //! invalidation takes as well. Loads of one session under way at the same time are one load, in a
 //! task of its own: a client that goes away does not cancel it for the others.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::identity::{Book, Identity, Remembered};
+use super::ledger::{Ledger, Touched};
+use crate::clock::Timestamp;
+use crate::store::{Changed, LoadedSession, Store, StoreError};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -16,11 +20,6 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
-
-use super::identity::{Book, Identity};
-use crate::clock::Timestamp;
-use crate::store::{Changed, LoadedSession, Store, StoreError};
 
 /// A session's id.
 pub(super) type Id = [u8; 32];
@@ -29,36 +28,36 @@ pub(super) type Id = [u8; 32];
 const LOAD: Duration = Duration::from_secs(1);
 /// Loads at a time.
 const LOADS: usize = 64;
-/// Changes remembered for loads under way. A load that began before the oldest does not cache.
-const REMEMBERED: usize = 1024;
 
-/// A cached session.
+/// A cached session, with what it is under the state of roles and configuration it was last used under.
 #[derive(Debug)]
-pub(super) struct Entry(ArcSwap<Identity>);
+pub(super) struct Entry {
+    remembered: Arc<Remembered>,
+    identity: ArcSwap<Identity>,
+}
 
 impl Entry {
     fn new(loaded: LoadedSession, book: &Book, now: Timestamp) -> Self {
-        Self(ArcSwap::from_pointee(Identity::resolve(loaded, book, now)))
+        let identity = Identity::resolve(loaded, book, now);
+        Self {
+            remembered: Arc::clone(identity.remembered()),
+            identity: ArcSwap::from_pointee(identity),
+        }
     }
 
-    /// Knows what the entry it replaces knew of uses that may not be in the store yet: else every load
-    /// would have `last_seen` written once more.
-    fn follow(&self, former: &Self) {
-        self.0.load().seen().follow(former.0.load().seen());
-    }
-
-    fn owner(&self) -> Uuid {
-        self.0.load().user().id
+    #[cfg(test)]
+    fn is_kept(&self) -> bool {
+        self.identity.load().is_kept()
     }
 
     /// The identity under the state of roles and configuration in force.
     pub(super) fn identity(&self, book: &Book, now: Timestamp) -> Arc<Identity> {
-        let current = self.0.load_full();
-        if current.generation == book.generation {
+        let current = self.identity.load_full();
+        if current.generation() == book.shared.generation {
             return current;
         }
         let made = Arc::new(current.renewed(book, now));
-        self.0.store(Arc::clone(&made));
+        self.identity.store(Arc::clone(&made));
         made
     }
 }
@@ -99,62 +98,12 @@ impl Drop for Landing<'_> {
     }
 }
 
-/// What was applied lately, and whose sessions are cached.
-#[derive(Debug, Default)]
-struct Ledger {
-    /// Number of the last change applied.
-    sequence: u64,
-    recent: VecDeque<(u64, Touched)>,
-    /// Owner and session.
-    cached: BTreeSet<(Uuid, Id)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Touched {
-    User(Uuid),
-    Session(Id),
-    Everything,
-}
-
-impl Ledger {
-    fn note(&mut self, touched: Touched) {
-        self.sequence += 1;
-        self.recent.push_back((self.sequence, touched));
-        if self.recent.len() > REMEMBERED {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Whether nothing for this session or owner was applied after change number `begun`.
-    fn is_untouched(&self, begun: u64, id: &Id, user: Uuid) -> bool {
-        let complete = self.recent.front().is_none_or(|(first, _)| *first <= begun + 1);
-        complete
-            && self.recent.iter().filter(|(sequence, _)| *sequence > begun).all(|(_, touched)| {
-                match touched {
-                    Touched::User(other) => *other != user,
-                    Touched::Session(other) => other != id,
-                    Touched::Everything => false,
-                }
-            })
-    }
-
-    /// Takes a person's sessions off the list.
-    fn forget_all_of(&mut self, user: Uuid) -> Vec<Id> {
-        let range = (user, [u8::MIN; 32])..=(user, [u8::MAX; 32]);
-        let ids: Vec<Id> = self.cached.range(range).map(|(_, id)| *id).collect();
-        for id in &ids {
-            self.cached.remove(&(user, *id));
-        }
-        ids
-    }
-}
-
 /// The cache.
 pub(super) struct SessionCache {
     entries: Cache<Id, Arc<Entry>>,
     /// What moka evicted and the ledger has not forgotten yet. Eviction runs on whatever thread uses
     /// the cache, possibly one that holds the ledger.
-    evicted: Arc<Mutex<Vec<(Uuid, Id)>>>,
+    evicted: Arc<Mutex<Vec<Arc<Remembered>>>>,
     ledger: Mutex<Ledger>,
     flights: Mutex<Flights>,
     turns: Semaphore,
@@ -168,16 +117,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl SessionCache {
     pub(super) fn new(capacity: u64, store: Store, control: Handle) -> Self {
-        let evicted: Arc<Mutex<Vec<(Uuid, Id)>>> = Arc::default();
+        let evicted: Arc<Mutex<Vec<Arc<Remembered>>>> = Arc::default();
         let heard = Arc::clone(&evicted);
         let entries = Cache::builder()
             .max_capacity(capacity)
-            .eviction_listener(move |id: Arc<Id>, entry: Arc<Entry>, cause| match cause {
-                RemovalCause::Size | RemovalCause::Expired => {
-                    lock(&heard).push((entry.owner(), *id));
+            .eviction_listener(move |_id, entry: Arc<Entry>, cause| {
+                // At once, since from here on no change finds it; the ledger hears of it only later.
+                entry.remembered.set_kept(false);
+                match cause {
+                    RemovalCause::Size | RemovalCause::Expired => {
+                        lock(&heard).push(Arc::clone(&entry.remembered));
+                    }
+                    // Let go of, or kept once more, by the one who asked for it.
+                    RemovalCause::Explicit | RemovalCause::Replaced => {}
                 }
-                // Forgotten, or still cached, by the one who asked for it.
-                RemovalCause::Explicit | RemovalCause::Replaced => {}
             })
             .build();
         Self {
@@ -199,6 +152,12 @@ impl SessionCache {
     /// Sessions cached.
     pub(super) fn len(&self) -> u64 {
         self.entries.entry_count()
+    }
+
+    /// Has moka do now what it puts off: pushing out what is too much.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        self.entries.run_pending_tasks();
     }
 
     /// Loads a session, or joins the load of it that is under way.
@@ -225,7 +184,7 @@ impl SessionCache {
         book: &Book,
         now: Timestamp,
     ) -> Result<Option<Arc<Entry>>, LoadError> {
-        let begun = lock(&self.ledger).sequence;
+        let begun = lock(&self.ledger).sequence();
         let found = tokio::time::timeout(LOAD, async {
             // The semaphore is never closed.
             let _turn = self.turns.acquire().await;
@@ -239,7 +198,7 @@ impl SessionCache {
             Ok(Ok(Some(loaded))) => {
                 let entry = Arc::new(Entry::new(loaded, book, now));
                 if let Some(former) = self.entries.get(&id) {
-                    entry.follow(&former);
+                    entry.remembered.follow(&former.remembered);
                 }
                 self.keep(begun, id, &entry);
                 Ok(Some(entry))
@@ -249,16 +208,12 @@ impl SessionCache {
 
     /// Caches what a load that began after change number `begun` found, unless it may be stale.
     fn keep(&self, begun: u64, id: Id, entry: &Arc<Entry>) {
-        let user = entry.owner();
         let mut ledger = lock(&self.ledger);
-        for (owner, evicted) in lock(&self.evicted).drain(..) {
-            // One that was cached again meanwhile is still its owner's.
-            if !self.entries.contains_key(&evicted) {
-                ledger.cached.remove(&(owner, evicted));
-            }
+        for evicted in lock(&self.evicted).drain(..) {
+            ledger.let_go(&evicted);
         }
-        if ledger.is_untouched(begun, &id, user) {
-            ledger.cached.insert((user, id));
+        if ledger.is_untouched(begun, &id, entry.remembered.owner()) {
+            ledger.keep(&entry.remembered);
             self.entries.insert(id, Arc::clone(entry));
         }
     }
@@ -269,15 +224,15 @@ impl SessionCache {
             Changed::User(user) => {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::User(*user));
-                for id in ledger.forget_all_of(*user) {
-                    self.entries.invalidate(&id);
+                for session in ledger.let_go_of_user(*user) {
+                    self.entries.invalidate(session.id());
                 }
             }
             Changed::Session(id) => {
                 let mut ledger = lock(&self.ledger);
                 ledger.note(Touched::Session(*id));
                 if let Some(entry) = self.entries.remove(id) {
-                    ledger.cached.remove(&(entry.owner(), *id));
+                    ledger.let_go(&entry.remembered);
                 }
             }
             // What a role grants is not part of a cached session.
@@ -290,7 +245,7 @@ impl SessionCache {
     pub(super) fn clear(&self) {
         let mut ledger = lock(&self.ledger);
         ledger.note(Touched::Everything);
-        ledger.cached.clear();
+        ledger.let_go_of_all();
         self.entries.invalidate_all();
         drop(ledger);
         self.detach();
@@ -303,8 +258,10 @@ impl SessionCache {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use uuid::Uuid;
 
     use super::*;
     use crate::clock::Clock;
@@ -312,7 +269,7 @@ mod tests {
     use crate::identity::user::{Method, User};
     use crate::store::{Migrate, SessionKind, SessionRow};
 
-    fn loaded(id: Id, user: Uuid) -> LoadedSession {
+    pub(in crate::session) fn loaded(id: Id, user: Uuid) -> LoadedSession {
         let now = Timestamp::from_seconds(1_000_000);
         let session = SessionRow {
             id,
@@ -355,7 +312,7 @@ mod tests {
             (Some(Changed::Role("editor".into())), true),
         ] {
             cache.clear();
-            let begun = lock(&cache.ledger).sequence;
+            let begun = lock(&cache.ledger).sequence();
             let entry = Arc::new(Entry::new(loaded(id, user), &Book::default(), now));
             if let Some(changed) = &changed {
                 cache.apply(changed);
@@ -374,12 +331,47 @@ mod tests {
         for (id, user) in [([1; 32], ann), ([2; 32], ann), ([3; 32], ben)] {
             let entry = Arc::new(Entry::new(loaded(id, user), &Book::default(), now));
             cache.keep(0, id, &entry);
-            let identity = cache.get(&id).unwrap().identity(&Book::default(), now);
-            assert_eq!(identity.user().password_hash, None, "a hash is not kept in memory");
+            assert!(cache.get(&id).is_some());
         }
         cache.apply(&Changed::User(ann));
         let cached: Vec<bool> = (1..=3).map(|n| cache.get(&[n; 32]).is_some()).collect();
         assert_eq!(cached, [false, false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_marked_as_kept_exactly_while_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory).await;
+        let now = Timestamp::from_seconds(1_000_000);
+        let keep = |number: u8| {
+            let loaded = loaded([number; 32], Uuid::from_u128(u128::from(number / 2)));
+            let entry = Arc::new(Entry::new(loaded, &Book::default(), now));
+            assert!(!entry.is_kept(), "what was only loaded may be older than a change");
+            let begun = lock(&cache.ledger).sequence();
+            cache.keep(begun, [number; 32], &entry);
+            (number, entry)
+        };
+        // Twice as many as there is room for, and some of them again.
+        let mut all: Vec<_> = (0..200).chain(90..110).map(keep).collect();
+        let mut check = |what: &str, most: usize| {
+            cache.settle();
+            let is_there = |(number, entry): &(u8, Arc<Entry>)| {
+                cache.get(&[*number; 32]).is_some_and(|known| Arc::ptr_eq(&known, entry))
+            };
+            for one in &all {
+                assert_eq!(one.1.is_kept(), is_there(one), "{what}: {}", one.0);
+            }
+            all.retain(is_there);
+            assert!((1..=most).contains(&all.len()) || most == 0, "{what}: {}", all.len());
+            all.first().map(|(number, _)| *number)
+        };
+        let first = check("pushed out", 100).unwrap();
+        cache.apply(&Changed::Session([first; 32]));
+        let next = check("ended", 99).unwrap();
+        cache.apply(&Changed::User(Uuid::from_u128(u128::from(next / 2))));
+        check("changed", 98).unwrap();
+        cache.clear();
+        assert_eq!(check("cleared", 0), None);
     }
 
     #[test]
@@ -388,43 +380,20 @@ mod tests {
         let minute = Duration::from_mins(1);
         let later = Timestamp::from_seconds(1_000_000).after(10 * minute);
         let load = || Arc::new(Entry::new(loaded(id, user), &Book::default(), later));
-        let notes = |entry: &Entry| entry.0.load().seen().note(later, minute);
+        let notes = |entry: &Entry| {
+            let identity = entry.identity.load();
+            identity.seen().note(later) && identity.seen().may_write(later, minute)
+        };
         let first = load();
         assert!(notes(&first), "the first use is written");
         let second = load();
-        second.follow(&first);
-        assert_eq!(second.0.load().last_seen(), later);
+        second.remembered.follow(&first.remembered);
+        assert_eq!(second.identity.load().last_seen(), later);
         assert!(!notes(&second), "and the next is not written again");
+        let seen = &second.identity.load();
+        let much_later = later.after(minute);
+        assert!(!seen.seen().may_write(later.after(minute / 2), minute));
+        assert!(seen.seen().note(much_later) && seen.seen().may_write(much_later, minute));
         assert!(notes(&load()), "one that follows nothing has it written");
-    }
-
-    #[test]
-    fn a_load_may_cache_only_if_nothing_of_its_own_changed_since_it_began() {
-        let (user, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let (id, foreign) = ([1; 32], [2; 32]);
-        for (touched, may) in [
-            (Touched::User(user), false),
-            (Touched::User(other), true),
-            (Touched::Session(id), false),
-            (Touched::Session(foreign), true),
-            (Touched::Everything, false),
-        ] {
-            let mut ledger = Ledger::default();
-            ledger.note(Touched::User(user));
-            let begun = ledger.sequence;
-            assert!(ledger.is_untouched(begun, &id, user), "what came before does not count");
-            ledger.note(touched);
-            assert_eq!(ledger.is_untouched(begun, &id, user), may, "{touched:?}");
-        }
-    }
-
-    #[test]
-    fn a_load_older_than_what_is_remembered_does_not_cache() {
-        let mut ledger = Ledger::default();
-        let begun = ledger.sequence;
-        for _ in 0..=REMEMBERED {
-            ledger.note(Touched::User(Uuid::from_u128(9)));
-        }
-        assert!(!ledger.is_untouched(begun, &[1; 32], Uuid::from_u128(1)));
     }
 }

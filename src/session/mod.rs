@@ -7,8 +7,13 @@
 mod cache;
 mod cookie;
 mod follow;
+mod front;
+#[cfg(test)]
+mod histories;
 mod identity;
 mod issue;
+mod ledger;
+mod recognise;
 mod seen;
 mod shared;
 mod watch;
@@ -16,6 +21,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
@@ -26,16 +32,17 @@ use crate::config;
 use crate::identity::access::{Interner, RoleBook};
 use crate::identity::bearer::{AccessToken, Bearer};
 use crate::identity::grant::Grant;
-use crate::identity::keys::{KeyRing, sha256};
-use crate::store::{Changed, SessionKind, Store, StoreError};
-use crate::telemetry::log::Causes;
+use crate::identity::keys::KeyRing;
+use crate::store::{Changed, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 use cache::{Id, SessionCache};
 use identity::Book;
+use shared::Shared;
 
 pub use follow::FollowError;
-pub use identity::{HeaderSet, Identity};
+pub use front::Front;
+pub use identity::{HeaderSet, Identity, Session};
 pub use issue::{OpenError, OpenedBearer, OpenedCookie, Opening};
 pub use watch::Watch;
 
@@ -169,6 +176,8 @@ struct Inner {
     binding: std::sync::Mutex<()>,
     /// Nanoseconds of the monotonic clock: the start of the last good read of the change log.
     freshness: AtomicU64,
+    /// Nanoseconds: `sessions.max_staleness`.
+    max_staleness: AtomicU64,
     watches: watch::Watches,
     seen: seen::SeenWriter,
 }
@@ -180,6 +189,7 @@ impl Sessions {
         let capacity = settings.sessions.cache_entries;
         let cache = SessionCache::new(capacity, parts.store.clone(), parts.control.clone());
         let seen = seen::SeenWriter::start(parts.store.clone(), &parts.control);
+        let max_staleness = AtomicU64::new(nanos(settings.sessions.max_staleness));
         let inner = Inner {
             store: parts.store,
             keys: parts.keys,
@@ -196,6 +206,7 @@ impl Sessions {
             generation: AtomicU64::new(0),
             binding: std::sync::Mutex::default(),
             freshness: AtomicU64::new(0),
+            max_staleness,
             watches: watch::Watches::default(),
             seen,
         };
@@ -216,6 +227,8 @@ impl Sessions {
 
     /// Puts changed settings in force; open streams are looked at again.
     pub fn configure(&self, settings: Settings) {
+        let max_staleness = nanos(settings.sessions.max_staleness);
+        self.inner.max_staleness.store(max_staleness, Ordering::Relaxed);
         self.inner.settings.store(Arc::new(settings));
         self.inner.bind();
         self.inner.watches.wake_all();
@@ -228,68 +241,21 @@ impl Sessions {
 
     /// How old the last good read of the change log is.
     #[must_use]
-    pub fn staleness(&self) -> std::time::Duration {
-        self.inner.clock.tick().since(self.inner.fresh_at())
+    pub fn staleness(&self) -> Duration {
+        let fresh_at = Tick::from_nanos(self.inner.freshness.load(Ordering::Acquire));
+        self.inner.clock.tick().since(fresh_at)
     }
 
     /// Whether cached sessions may be used now.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.staleness() <= self.inner.settings.load().sessions.max_staleness
+        self.inner.is_fresh(self.inner.clock.tick())
     }
 
     /// Sessions cached.
     #[must_use]
     pub fn cached(&self) -> u64 {
         self.inner.cache.len()
-    }
-
-    /// Finds out who the caller is. May run on a worker: a cache hit does not wait, a miss is loaded
-    /// on the control runtime.
-    ///
-    /// # Errors
-    /// [`RecogniseError`]; never "anonymous" for want of the store.
-    pub async fn recognise(
-        &self,
-        credentials: &Credentials,
-        now: Timestamp,
-    ) -> Result<Caller, RecogniseError> {
-        let inner = &self.inner;
-        let by_bearer = match &credentials.bearer {
-            None => None,
-            Some(token) => match inner.token(token, now) {
-                None => None,
-                Some(token) => inner
-                    .find(token.session, SessionKind::Bearer, now)
-                    .await?
-                    .filter(|identity| identity.user().id == token.user),
-            },
-        };
-        let by_cookie = match &credentials.cookie {
-            CookieCredential::None | CookieCredential::Several => None,
-            CookieCredential::One(value) => match cookie::decode(value, &inner.keys) {
-                None => None,
-                Some(id) => inner.find(id, SessionKind::Cookie, now).await?,
-            },
-        };
-        match (by_bearer, by_cookie) {
-            (Some(a), Some(b)) if a.user().id != b.user().id => Err(RecogniseError::Contradiction),
-            (Some(identity), _) => Ok(Caller::Known(identity, Carrier::Bearer)),
-            (None, Some(identity)) => Ok(Caller::Known(identity, Carrier::Cookie)),
-            (None, None) => Ok(Caller::Anonymous),
-        }
-    }
-
-    /// The session as it stands now, for an open stream that goes on under it. `None`: it has ended.
-    ///
-    /// # Errors
-    /// [`RecogniseError::Unavailable`].
-    pub async fn renew(
-        &self,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Identity>>, RecogniseError> {
-        self.inner.find(identity.session().id, identity.session().kind, now).await
     }
 
     /// Watches a session for an open stream.
@@ -317,23 +283,16 @@ impl Sessions {
 }
 
 impl Inner {
-    fn fresh_at(&self) -> Tick {
-        Tick::from_nanos(self.freshness.load(Ordering::Acquire))
-    }
-
     /// Puts roles and configuration together into a new state.
     fn bind(&self) {
         let _binding = self.binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let settings = self.settings.load();
         let database = self.database_roles.load();
         let roles = RoleBook::new(&self.interner, &settings.roles, &database, &settings.named);
-        self.book.store(Arc::new(Book {
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-            configuration: settings.configuration,
-            roles,
-            profiles: settings.profiles,
-            shared: Arc::default(),
-        }));
+        // Before the book is in force: see [`Inner::recall`].
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let shared = Arc::new(Shared::new(generation, settings.configuration));
+        self.book.store(Arc::new(Book { roles, profiles: settings.profiles, shared }));
     }
 
     async fn load_roles(&self) -> Result<(), StoreError> {
@@ -343,58 +302,8 @@ impl Inner {
         self.bind();
         Ok(())
     }
-
-    /// A valid access token's content. Verified tokens are remembered by digest.
-    fn token(&self, token: &str, now: Timestamp) -> Option<AccessToken> {
-        let digest = sha256(token.as_bytes());
-        if let Some(known) = self.tokens.get(&digest) {
-            return (known.expires_at > now).then_some(known);
-        }
-        let verified = self.bearer.verify(token, now).ok()?;
-        self.tokens.insert(digest, verified.clone());
-        Some(verified)
-    }
-
-    /// A live session of the given kind, from the cache while that may be believed.
-    async fn find(
-        &self,
-        id: Id,
-        kind: SessionKind,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Identity>>, RecogniseError> {
-        let book = self.book.load_full();
-        let staleness = self.clock.tick().since(self.fresh_at());
-        if staleness <= self.settings.load().sessions.max_staleness
-            && let Some(entry) = self.cache.get(&id)
-        {
-            let identity = entry.identity(&book, now);
-            if identity.session().expires_at <= now {
-                return Ok(None);
-            }
-            // Another node may have seen a session that looks idle here, and a grant past its end
-            // takes the rendered headers with it: both are loaded anew.
-            if identity.nearest_end() > now {
-                self.metrics.counters.session_hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(Some(identity).filter(|identity| is_usable(identity, kind)));
-            }
-        }
-        self.metrics.counters.session_loads.fetch_add(1, Ordering::Relaxed);
-        match self.cache.load(id, Arc::clone(&book), now).await {
-            Ok(None) => Ok(None),
-            Ok(Some(entry)) => {
-                let identity = entry.identity(&book, now);
-                let is_live = identity.nearest_end() > now;
-                Ok(Some(identity).filter(|identity| is_live && is_usable(identity, kind)))
-            }
-            Err(error) => {
-                self.metrics.counters.store_errors.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(error = %Causes(&error), "a session could not be loaded");
-                Err(RecogniseError::Unavailable)
-            }
-        }
-    }
 }
 
-fn is_usable(identity: &Identity, kind: SessionKind) -> bool {
-    identity.session().kind == kind && identity.user().is_active
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -39,11 +39,13 @@ impl SeenWriter {
 
     /// Notes a use of a session. Never waits.
     pub(super) fn touch(&self, identity: &Arc<Identity>, now: Timestamp) {
+        let seen = identity.seen();
+        if !seen.note(now) {
+            return;
+        }
         let interval = identity.seen_interval();
-        if identity.seen().note(now, interval)
-            && self.0.try_send((identity.session().id, now)).is_err()
-        {
-            identity.seen().unwrite(now, interval);
+        if seen.may_write(now, interval) && self.0.try_send((identity.session().id, now)).is_err() {
+            seen.unwrite(now, interval);
         }
     }
 }

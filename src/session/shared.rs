@@ -16,6 +16,10 @@ const KEPT: usize = 10_000;
 /// Values in use under one state of roles and configuration.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// Differs between any two states of one process.
+    pub(super) generation: u64,
+    /// Generation of the configuration it belongs to.
+    pub(super) configuration: u64,
     held: Mutex<HashMap<Arc<[RoleGrant]>, Arc<Access>>>,
     names: Mutex<HashSet<Arc<[HeaderName]>>>,
 }
@@ -25,6 +29,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    /// Of a state of roles and configuration.
+    pub(super) fn new(generation: u64, configuration: u64) -> Self {
+        Self { generation, configuration, ..Self::default() }
+    }
+
     /// What somebody holding `grants` may at `now`, and the grants themselves.
     pub(super) fn access(
         &self,

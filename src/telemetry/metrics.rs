@@ -65,6 +65,11 @@ struct Shard {
     latency_sum: AtomicU64,
 }
 
+/// Sessions one worker recognised by what it remembers; on its own cache lines likewise.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Recalled(AtomicU64);
+
 /// The counters of one route (or of `portal`, `-`).
 #[derive(Debug)]
 pub struct RouteMetrics {
@@ -131,7 +136,7 @@ const OUTCOMES: [&str; 4] = ["succeeded", "failed", "limited", "error"];
 pub struct Counters {
     /// Sign-ins with a password, by outcome.
     pub password_sign_ins: [AtomicU64; 4],
-    /// Sessions found in the cache and used.
+    /// Sessions found in the cache and used, but for those that workers still remember.
     pub session_hits: AtomicU64,
     /// Sessions loaded from the store.
     pub session_loads: AtomicU64,
@@ -180,6 +185,7 @@ pub struct Metrics {
     workers: usize,
     /// Shared counters.
     pub counters: Counters,
+    recalled: Box<[Recalled]>,
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
 }
 
@@ -194,7 +200,19 @@ impl Metrics {
     #[must_use]
     pub fn new(workers: usize) -> Arc<Self> {
         let (counters, routes) = (Counters::default(), Mutex::default());
-        Arc::new(Self { workers, counters, routes })
+        let recalled = (0..workers.max(1)).map(|_| Recalled::default()).collect();
+        Arc::new(Self { workers, counters, recalled, routes })
+    }
+
+    /// Counts a session that a worker still remembers.
+    pub fn recalled(&self, worker: usize) {
+        self.recalled[worker % self.recalled.len()].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sessions found in memory and used.
+    fn session_hits(&self) -> u64 {
+        let recalled = self.recalled.iter().map(|one| one.0.load(Ordering::Relaxed));
+        self.counters.session_hits.load(Ordering::Relaxed) + recalled.sum::<u64>()
     }
 
     /// The counters of a route, made on first sight and kept over reloads.
@@ -337,6 +355,7 @@ impl Scrape {
 
     fn encode_control(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let counters = &self.metrics.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let rows = OUTCOMES.iter().zip(&counters.password_sign_ins).map(|(outcome, count)| {
             let labels = vec![("method", "password"), ("outcome", *outcome)];
             (labels, count.load(Ordering::Relaxed))
@@ -347,12 +366,12 @@ impl Scrape {
             .map(|(outcome, count)| (vec![("outcome", outcome)], count.load(Ordering::Relaxed)));
         Self::counters(encoder, "configuration_reloads", "Reloads by outcome", rows)?;
         for (name, help, value) in [
-            ("session_cache_hits", "Sessions found in the cache", &counters.session_hits),
-            ("session_loads", "Sessions loaded from the store", &counters.session_loads),
-            ("store_errors", "Errors of the store", &counters.store_errors),
-            ("panics", "Requests whose handler panicked", &counters.panics),
+            ("session_cache_hits", "Sessions found in the cache", self.metrics.session_hits()),
+            ("session_loads", "Sessions loaded from the store", read(&counters.session_loads)),
+            ("store_errors", "Errors of the store", read(&counters.store_errors)),
+            ("panics", "Requests whose handler panicked", read(&counters.panics)),
         ] {
-            Self::counter(encoder, name, help, value.load(Ordering::Relaxed))?;
+            Self::counter(encoder, name, help, value)?;
         }
         for (name, help, value) in [
             ("open_connections", "Client connections open", &counters.open_connections),
@@ -416,6 +435,9 @@ mod tests {
         route.failed(1, UpstreamFailure::Timeout);
         route.took(0, Duration::from_millis(3));
         metrics.counters.signed_in(SignInOutcome::Failed);
+        metrics.counters.session_hits.fetch_add(1, Ordering::Relaxed);
+        metrics.recalled(0);
+        metrics.recalled(1);
         let text = metrics.expose(Readings { hash_waiting: 4, ..Readings::default() });
         for line in [
             "portcullis_requests_total{route=\"/admin/**\",status=\"2xx\"} 2",
@@ -425,6 +447,7 @@ mod tests {
             "portcullis_upstream_latency_seconds_count{route=\"/admin/**\"} 1",
             "portcullis_upstream_latency_seconds_bucket{le=\"0.005\",route=\"/admin/**\"} 1",
             "portcullis_sign_ins_total{method=\"password\",outcome=\"failed\"} 1",
+            "portcullis_session_cache_hits_total 3",
             "portcullis_hash_queue_depth 4",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -156,7 +156,7 @@ impl<K: spelling::Spelling, V: JsonSchema> JsonSchema for Named<K, V> {
         let values = generator.subschema_for::<V>();
         schemars::json_schema!({
             "type": "object",
-            "propertyNames": { "title": K::TITLE, "pattern": K::PATTERN },
+            "propertyNames": K::schema(),
             "additionalProperties": values,
         })
     }

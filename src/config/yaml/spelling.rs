@@ -23,6 +23,19 @@ pub(crate) trait Spelling {
     const TITLE: &'static str;
     /// The whole of it, as a regular expression every JSON Schema validator reads alike.
     const PATTERN: &'static str;
+    /// Characters at most, where the pattern does not say it. Counting characters of all of Unicode is
+    /// what makes an expression large: a path's would take megabytes.
+    const LONGEST: Option<u32>;
+
+    /// What a schema says of text of this kind.
+    fn schema() -> Schema {
+        match Self::LONGEST {
+            None => json_schema!({ "title": Self::TITLE, "pattern": Self::PATTERN }),
+            Some(longest) => {
+                json_schema!({ "title": Self::TITLE, "pattern": Self::PATTERN, "maxLength": longest })
+            }
+        }
+    }
 }
 
 /// Text that fits its kind's pattern.
@@ -43,12 +56,14 @@ impl<K: Spelling> JsonSchema for Text<K> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "title": K::TITLE, "type": "string", "pattern": K::PATTERN })
+        let mut schema = K::schema();
+        schema.insert("type".to_owned(), "string".into());
+        schema
     }
 }
 
 macro_rules! spellings {
-    ($($name:ident, $title:literal, $pattern:expr;)*) => {$(
+    ($($name:ident, $title:literal, $pattern:expr $(, $longest:expr)?;)*) => {$(
         #[doc = concat!("Text: ", $title)]
         pub(crate) enum $name {}
 
@@ -56,8 +71,11 @@ macro_rules! spellings {
             const NAME: &'static str = stringify!($name);
             const TITLE: &'static str = $title;
             const PATTERN: &'static str = $pattern;
+            const LONGEST: Option<u32> = spellings!(@longest $($longest)?);
         }
     )*};
+    (@longest) => { None };
+    (@longest $longest:expr) => { Some($longest) };
 }
 
 spellings! {
@@ -77,18 +95,18 @@ spellings! {
         "^[A-Za-z0-9_:=,.\\-\\[\\]{}\"/ ]{1,500}$";
     AccessLogText, "on, off or a path", "^[^\\x00]+$";
     PortalPath, "a path such as /auth, of letters, digits, -, ., _ and ~", "^(/[A-Za-z0-9._~-]+)+/?$";
-    Title, "a title of 1 to 100 characters", "^[^\\x00-\\x1f]{1,100}$";
+    Title, "a title of 1 to 100 characters", "^[^\\x00-\\x1f]+$", 100;
     CookieName, "a cookie name of letters, digits and !#$%&'*+-.^_`|~",
         "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$";
-    Domain, "a domain such as example.com", r"^[^/:@\\\s*]{1,253}$";
-    Audience, "a name of 1 to 200 visible characters", r"^[^\s\x00-\x1f]{1,200}$";
+    Domain, "a domain such as example.com", r"^[^/:@\\\s*]+$", 253;
+    Audience, "a name of 1 to 200 visible characters", r"^[^\s\x00-\x1f]+$", 200;
     RoleName, "a role name: a letter or digit, then letters, digits, spaces and ._- (50 at most)",
         "^[A-Za-z0-9][A-Za-z0-9 ._-]{0,49}$";
     Permission, "a permission such as dashboard:read, without *",
         "^(?=[a-z0-9_.:-]{1,50}:[a-z0-9_.-]{1,20}$)[a-z0-9_.-]+(:[a-z0-9_.-]+)+$";
     Grant, "a grant such as dashboard:read, dashboard:* or *:read",
         r"^(\*|(?=[a-z0-9_.:-]{1,50}:(\*|[a-z0-9_.-]{1,20})$)[a-z0-9_.-]+(:[a-z0-9_.-]+)*):(\*|[a-z0-9_.-]{1,20})$";
-    Description, "a description of at most 200 characters", "^[^\\x00-\\x1f]{0,200}$";
+    Description, "a description of at most 200 characters", "^[^\\x00-\\x1f]*$", 200;
     UpstreamName, "an upstream name: a letter or digit, then letters, digits and ._- (64 at most)",
         "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     Target, "a target such as http://127.0.0.1:3000: scheme, host and port, nothing else",
@@ -97,12 +115,12 @@ spellings! {
     RouteName, "a route name: a letter or digit, then letters, digits, spaces and ._- (64 at most)",
         "^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$";
     HostText, "a host such as app.example.com, or *.example.com for every host below it",
-        r"^(\*\.)?([^*/:@\\\s\[\]]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])$";
-    PathText, "a path pattern that begins with /", r"^/[^?#\\\s]{0,2000}$";
+        r"^(\*\.)?([^*/:@\\\s\[\]]+|\[[0-9A-Fa-f:.]{2,45}\])$", 255;
+    PathText, "a path pattern that begins with /", r"^/[^?#\\\s]*$", 2001;
     MethodText, "a method in upper case, such as GET (CONNECT and TRACE never pass)",
         "^(?!(CONNECT|TRACE)$)[A-Z]{1,20}(-[A-Z]{1,20})?$";
     UserText, "a user id or an e-mail address",
-        r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[^@\s]{1,64}@[^@\s]{1,253})$";
+        r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[^@\s]+@[^@\s]+)$", 318;
     Glob, "a file pattern such as routes.d/*.yaml", "^[^\\x00]+$";
 }
 
