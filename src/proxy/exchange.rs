@@ -39,8 +39,8 @@ pub struct Reach {
     pub clock: Clock,
 }
 
-/// What goes along with a request.
-#[derive(Clone, Debug)]
+/// A request's way to its upstream.
+#[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
     /// Where to.
     pub upstream: &'a Arc<Upstream>,
@@ -48,12 +48,17 @@ pub struct Way<'a> {
     pub timeout: Option<Duration>,
     /// Who asks.
     pub client: &'a Client,
+    /// The client's connection.
+    pub connection: &'a Arc<ClientState>,
+}
+
+/// What the gateway says of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
     /// The request's id.
     pub request_id: &'a [u8],
     /// Identity headers, where the permit says that they go along.
     pub identity: Option<&'a HeaderSet>,
-    /// The client's connection.
-    pub connection: &'a Arc<ClientState>,
 }
 
 /// Why there is no answer, and whose fault it was.
@@ -132,7 +137,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// An exchange on an idle connection, if there is one that the request may go on.
-    pub(super) fn new(reach: &Reach, way: &Way<'_>, outgoing: Outgoing, asked: Asked) -> Self {
+    pub(super) fn new(reach: &Reach, way: Way<'_>, outgoing: Outgoing, asked: Asked) -> Self {
         let youngest = if outgoing.may_repeat { Duration::MAX } else { YOUNG };
         let connection = reach.pool.idle(way.upstream, youngest);
         Self { outgoing, connection, asked, head: HeadReader::new(asked), has_waited: false }
@@ -143,7 +148,7 @@ impl Exchange {
     pub(super) async fn answer(
         &mut self,
         reach: &Reach,
-        way: &Way<'_>,
+        way: Way<'_>,
     ) -> Result<Box<AnswerHead>, ForwardError> {
         if self.connection.is_some() {
             match self.attempt(way).await {
@@ -159,7 +164,7 @@ impl Exchange {
     async fn answer_on_fresh(
         &mut self,
         reach: &Reach,
-        way: &Way<'_>,
+        way: Way<'_>,
     ) -> Result<Box<AnswerHead>, ForwardError> {
         loop {
             self.connection = Some(connect(reach, way).await?);
@@ -172,7 +177,7 @@ impl Exchange {
     }
 
     /// Sends the request and waits for the head of its answer, within the deadlines.
-    async fn attempt(&mut self, way: &Way<'_>) -> Result<Box<AnswerHead>, Broken> {
+    async fn attempt(&mut self, way: Way<'_>) -> Result<Box<AnswerHead>, Broken> {
         let deadlines = &way.connection.deadlines;
         std::future::poll_fn(|cx| {
             let polled = self.poll(deadlines, cx);
@@ -298,7 +303,7 @@ fn is_dead(error: &io::Error) -> bool {
 }
 
 /// A fresh connection, within the route's `timeout`.
-async fn connect(reach: &Reach, way: &Way<'_>) -> Result<Connection, ForwardError> {
+async fn connect(reach: &Reach, way: Way<'_>) -> Result<Connection, ForwardError> {
     let mut connecting = pin!(reach.pool.connect(way.upstream));
     let deadlines = &way.connection.deadlines;
     let connection = std::future::poll_fn(|cx| {

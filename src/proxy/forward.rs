@@ -14,7 +14,7 @@ use super::connection::{Connection, Switched};
 use super::deadline::Wait;
 use super::download::Stream;
 use super::exchange::Exchange;
-pub use super::exchange::{ForwardError, Reach, Way};
+pub use super::exchange::{ForwardError, Reach, Said, Way};
 use super::outgoing::Outgoing;
 use super::pool::Lease;
 use super::sanitise::Sanitized;
@@ -58,18 +58,20 @@ pub fn forward<'a>(
     reach: &'a Reach,
     mut request: Sanitized,
     permit: Permit,
-    way: &'a Way<'a>,
-) -> impl Future<Output = Result<Answer, ForwardError>> + Send + 'a {
+    way: Way<'a>,
+    said: &Said<'_>,
+) -> impl Future<Output = Result<Answer, ForwardError>> + Send + use<'a> {
     let begun = reach.clock.tick();
     let deadlines = &way.connection.deadlines;
     if let Some(timeout) = way.timeout {
         deadlines.set(Wait::Route, timeout);
     }
     deadlines.set(Wait::Upstream, way.upstream.response_timeout);
-    let identity = if permit.spend() { way.identity } else { None };
+    let identity = if permit.spend() { said.identity } else { None };
+    let said = Said { identity, ..*said };
     let asked = Asked::new(&request.method, request.is_websocket());
     let client_upgrade = request.upgrade.take();
-    let outgoing = Outgoing::new(reach, request, way, identity, asked);
+    let outgoing = Outgoing::new(reach, request, way, &said, asked);
     let mut exchange = Exchange::new(reach, way, outgoing, asked);
     async move {
         let outcome = exchange.answer(reach, way).await;
@@ -92,7 +94,7 @@ fn accept(
     mut connection: Connection,
     client_upgrade: Option<OnUpgrade>,
     took: Duration,
-    (reach, way): (&Reach, &Way<'_>),
+    (reach, way): (&Reach, Way<'_>),
 ) -> Result<Answer, ForwardError> {
     let AnswerHead { status, headers, reason, mut framing, is_persistent } = head;
     let answer = |body| Ok(Answer { status, reason, headers, body, took });

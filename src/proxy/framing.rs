@@ -151,7 +151,7 @@ impl Chunked {
 /// LF alone.
 fn take_line(arrived: &mut BytesMut, longest: usize) -> Option<Bytes> {
     let seen = &arrived[..arrived.len().min(longest)];
-    match seen.iter().position(|byte| *byte == b'\n') {
+    match memchr::memchr(b'\n', seen) {
         Some(end) => seen[..end].ends_with(b"\r").then(|| arrived.split_to(end + 1).freeze()),
         None => (arrived.len() < longest).then(Bytes::new),
     }

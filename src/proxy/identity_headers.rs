@@ -14,10 +14,7 @@ const LONGEST: usize = 8 * 1024;
 
 /// Renders the headers of a profile. `None` when they cannot be sent whole: then nothing is.
 #[must_use]
-pub fn render(
-    profile: &IdentityProfile,
-    identity: &Identity,
-) -> Option<Vec<(HeaderName, String)>> {
+pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<Vec<(HeaderName, String)>> {
     let mut draft = Draft::default();
     let user = user(profile.user, identity)?;
     for name in profile.preset.user_names() {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use http_body::Body as _;
 
 use super::answer::Asked;
-use super::exchange::{Reach, Way};
+use super::exchange::{Reach, Said, Way};
 use super::sanitise::Sanitized;
 use super::upload::{Upload, UploadState};
 use crate::session::HeaderSet;
@@ -37,13 +37,13 @@ impl Outgoing {
     pub(super) fn new(
         reach: &Reach,
         request: Sanitized,
-        way: &Way<'_>,
-        identity: Option<&HeaderSet>,
+        way: Way<'_>,
+        said: &Said<'_>,
         asked: Asked,
     ) -> Self {
         let is_empty = request.body.is_end_stream();
         let is_chunked = !is_empty && request.body.size_hint().exact().is_none();
-        let mut bytes = head(&request, way, identity);
+        let mut bytes = head(&request, way, said);
         end_head(&mut bytes, is_chunked, asked.has_upgrade);
         let may_repeat = is_empty && is_repeatable(&request.method);
         let body = (!is_empty).then(|| {
@@ -62,7 +62,7 @@ fn is_repeatable(method: &Method) -> bool {
 }
 
 /// The head but for its end.
-fn head(request: &Sanitized, way: &Way<'_>, identity: Option<&HeaderSet>) -> Vec<u8> {
+fn head(request: &Sanitized, way: Way<'_>, said: &Said<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(USUAL_HEAD);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
@@ -72,8 +72,8 @@ fn head(request: &Sanitized, way: &Way<'_>, identity: Option<&HeaderSet>) -> Vec
     let host = request.host.as_bytes();
     let authority = way.upstream.authority.as_bytes();
     field(&mut out, &header::HOST, if way.upstream.preserve_host { host } else { authority });
-    callers(&mut out, &request.headers, identity);
-    if let Some(identity) = identity {
+    callers(&mut out, &request.headers, said.identity);
+    if let Some(identity) = said.identity {
         out.extend_from_slice(identity.fields().as_bytes());
     }
     begin_field(&mut out, &FORWARDED_FOR);
@@ -81,7 +81,7 @@ fn head(request: &Sanitized, way: &Way<'_>, identity: Option<&HeaderSet>) -> Vec
     out.extend_from_slice(b"\r\n");
     field(&mut out, &FORWARDED_PROTO, way.client.scheme.as_str().as_bytes());
     field(&mut out, &FORWARDED_HOST, host);
-    field(&mut out, &REQUEST_ID, way.request_id);
+    field(&mut out, &REQUEST_ID, said.request_id);
     out
 }
 
@@ -118,7 +118,7 @@ fn begin_field(out: &mut Vec<u8>, name: &HeaderName) {
 }
 
 /// The client's address as a header says it.
-fn hop(out: &mut Vec<u8>, way: &Way<'_>) {
+fn hop(out: &mut Vec<u8>, way: Way<'_>) {
     use std::io::Write as _;
     let address: IpAddr = way.client.address.unwrap_or(way.client.peer);
     if address == way.connection.peer {

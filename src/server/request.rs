@@ -26,11 +26,11 @@ use super::stream_leave::StreamLeave;
 use super::worker::Worker;
 use crate::clock::Moment;
 use crate::policy::{Decision, Destination, Facts, Located, Permit};
-use crate::proxy::forward::{self, Way};
+use crate::proxy::forward::{self, Said, Way};
 use crate::proxy::sanitise::{Findings, Rules};
 use crate::proxy::wire::ClientState;
 use crate::proxy::{Resource, Sanitized, identity_headers, sanitise};
-use crate::session::{Caller, Credentials, RecogniseError};
+use crate::session::{Caller, Credentials, HeaderSet, RecogniseError};
 use crate::telemetry::metrics::Refused;
 use crate::web::authority::LastHost;
 use crate::web::client::{self, Client};
@@ -243,26 +243,43 @@ async fn route(
 ) -> Result<Response<Content>, Failure> {
     let gateway = &worker.gateway;
     let caller = recognise(worker, &routed, record).await?;
-    let Routed { client, sanitized, credentials, destination } = *routed;
-    let resource = &Arc::clone(sanitized.resource());
-    let origin = &resource.origin;
-    let asked = Asked { caller: &caller, client: &client, origin, connection: state };
-    let permit = decide(worker, &destination, &asked, &sanitized, record)
-        .map_err(|failure| refuse::clear_stray(failure, &credentials, &gateway.sessions))?;
-    let leave = (permit.is_identified() || permit.is_by_network()).then(|| StreamLeave {
-        gateway: Arc::clone(gateway),
-        identity: caller.identity().filter(|_| permit.is_identified()).cloned(),
-        resource: Arc::clone(resource),
-        method: sanitized.method().clone(),
-        address: client.address,
-    });
-    let passed = pass(worker, sanitized, permit, &asked, record).await;
+    let (client, credentials) = (&routed.client, &routed.credentials);
+    let live = &Arc::clone(&record.live);
+    let resource = &Arc::clone(routed.sanitized.resource());
+    let asked = Asked { caller: &caller, client, origin: &resource.origin };
+    let permit = decide(worker, &routed, &asked, record)
+        .map_err(|failure| refuse::clear_stray(failure, credentials, &gateway.sessions))?;
+    let is_identified = permit.is_identified();
+    let is_watched = is_identified || permit.is_by_network();
+    let method = routed.sanitized.method().clone();
+    let route = live.policy.route(permit.route());
+    let passing = {
+        let identity = identity_headers(live, &permit, &caller, record)?;
+        let (upstream, timeout) = (&route.upstream, route.timeout);
+        let way = Way { upstream, timeout, client, connection: state };
+        let request_id = record.request_id.as_bytes();
+        let said = Said { request_id, identity: identity.as_deref() };
+        forward::forward(&worker.reach, routed.sanitized, permit, way, &said)
+    };
+    let passed = passing.await;
     if let Some(identity) = caller.identity() {
         // The upstream has answered or failed by now: `last_seen` is never written before that.
         gateway.sessions.touch(identity, record.now);
     }
-    let answer = passed?;
-    let clear = refuse::stray_cookies(&credentials, &gateway.sessions);
+    let answer =
+        passed.map_err(|error| refuse::upstream(worker, record, &route.upstream.name, &error))?;
+    record.upstream = Some(answer.took);
+    record.metrics().took(worker.index, answer.took);
+    let leave = || {
+        is_watched.then(|| StreamLeave {
+            gateway: Arc::clone(gateway),
+            identity: caller.identity().filter(|_| is_identified).cloned(),
+            resource: Arc::clone(resource),
+            method,
+            address: client.address,
+        })
+    };
+    let clear = refuse::stray_cookies(credentials, &gateway.sessions);
     Ok(respond::finish(worker, state, answer, respond::Ending { leave, clear }, record))
 }
 
@@ -351,17 +368,16 @@ pub(super) struct Asked<'a> {
     pub(super) caller: &'a Caller,
     pub(super) client: &'a Client,
     pub(super) origin: &'a Origin,
-    connection: &'a Arc<ClientState>,
 }
 
 /// Asks policy, and then whether another site's page sent what a cookie or network let pass.
 fn decide(
     worker: &Worker,
-    destination: &Destination,
+    routed: &Routed,
     asked: &Asked<'_>,
-    request: &Sanitized,
     record: &mut Record,
 ) -> Result<Permit, Failure> {
+    let Routed { destination, sanitized: request, .. } = routed;
     let live = &*record.live;
     let facts = Facts {
         caller: asked.caller.identity().map(|identity| &identity.subject),
@@ -393,41 +409,21 @@ fn decide(
     }
 }
 
-/// Forwards what may pass, with the identity the permit says goes along.
-async fn pass(
-    worker: &Arc<Worker>,
-    request: Sanitized,
-    permit: Permit,
-    asked: &Asked<'_>,
-    record: &mut Record,
-) -> Result<forward::Answer, Failure> {
-    let live = Arc::clone(&record.live);
-    let route = live.policy.route(permit.route());
-    let identity = match asked.caller.identity().filter(|_| permit.is_identified()) {
-        None => None,
-        Some(identity) => {
-            let profile = live.policy.profile(permit.route());
-            let render = || identity_headers::render(profile, identity);
-            let set = identity.headers(live.generation, route.profile, render);
-            Some(set.ok_or_else(|| refuse::unrenderable(record))?)
-        }
+/// The identity that goes along, where the permit says so.
+fn identity_headers(
+    live: &Live,
+    permit: &Permit,
+    caller: &Caller,
+    record: &Record,
+) -> Result<Option<Arc<HeaderSet>>, Failure> {
+    let Some(identity) = caller.identity().filter(|_| permit.is_identified()) else {
+        return Ok(None);
     };
-    let way = Way {
-        upstream: &route.upstream,
-        timeout: route.timeout,
-        client: asked.client,
-        request_id: record.request_id.as_bytes(),
-        identity: identity.as_deref(),
-        connection: asked.connection,
-    };
-    match forward::forward(&worker.reach, request, permit, &way).await {
-        Ok(answer) => {
-            record.upstream = Some(answer.took);
-            record.metrics().took(worker.index, answer.took);
-            Ok(answer)
-        }
-        Err(error) => Err(refuse::upstream(worker, record, &route.upstream.name, &error)),
-    }
+    let profile = live.policy.profile(permit.route());
+    let render = || identity_headers::render(profile, identity);
+    let slot = live.policy.route(permit.route()).profile;
+    let set = identity.headers(live.generation, slot, render);
+    set.map(Some).ok_or_else(|| refuse::unrenderable(record))
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use crate::web::cookies;
 use crate::web::headers::guard_caching;
 
 /// What a request leaves to be done with its answer.
-pub(super) struct Ending {
-    /// The caller's leave, if the answer depends on one.
-    pub(super) leave: Option<StreamLeave>,
+pub(super) struct Ending<L> {
+    /// Makes the caller's leave, if the answer depends on one. An answer that is here already does not.
+    pub(super) leave: L,
     /// Cookies to clear.
     pub(super) clear: Vec<HeaderValue>,
 }
@@ -30,7 +30,7 @@ pub(super) fn finish(
     worker: &Arc<Worker>,
     client: &Arc<ClientState>,
     answer: Answer,
-    ending: Ending,
+    ending: Ending<impl FnOnce() -> Option<StreamLeave>>,
     record: &Record,
 ) -> Response<Content> {
     let live = &record.live;
@@ -51,13 +51,13 @@ pub(super) fn finish(
         AnswerBody::Stream(body) => {
             let idle = route.map_or(CLIENT_WRITE, |route| route.upstream.idle_timeout);
             let deadlines = Arc::clone(&client.deadlines);
-            Content::Proxied(Box::new(Download::new(*body, deadlines, idle, ending.leave)))
+            Content::Proxied(Box::new(Download::new(*body, deadlines, idle, (ending.leave)())))
         }
         AnswerBody::Switched(client_side, upstream_side) => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             client.become_tunnel();
-            let oversight = oversee(worker, ending.leave, route);
+            let oversight = oversee(worker, (ending.leave)(), route);
             let clock = worker.gateway.clock.clone();
             worker.tunnels.spawn(async move {
                 // The client may be gone before the protocol has changed; then there is nothing to carry.
