@@ -31,16 +31,20 @@ pub fn render(profile: &IdentityProfile, identity: &Identity) -> Option<Vec<(Hea
     Some(draft.0)
 }
 
-/// Headers being rendered.
+/// Headers being rendered, each name once.
 #[derive(Default)]
 struct Draft(Vec<(HeaderName, String)>);
 
 impl Draft {
+    /// A header of the preset that `identity.headers` names as well says what that says.
     fn push(&mut self, name: &HeaderName, value: String) -> Option<()> {
         if value.len() > LONGEST {
             return None;
         }
-        self.0.push((name.clone(), value));
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name.clone(), value)),
+        }
         Some(())
     }
 
@@ -122,4 +126,20 @@ fn list<'a>(items: impl Iterator<Item = &'a str>, separator: Separator) -> Strin
     let items: Vec<String> =
         items.map(|item| headers::encode_value(item, Some(separator))).collect();
     items.join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_sent_once_with_what_was_said_of_it_last() {
+        let (email, name) = (HeaderName::from_static("x-email"), HeaderName::from_static("x-name"));
+        let mut draft = Draft::default();
+        for (header, value) in [(&email, "preset"), (&name, "Ann"), (&email, "own")] {
+            assert!(draft.push(header, value.to_owned()).is_some());
+        }
+        assert_eq!(draft.0, [(email.clone(), "own".to_owned()), (name, "Ann".to_owned())]);
+        assert!(draft.push(&email, "a".repeat(LONGEST + 1)).is_none(), "sent whole or not at all");
+    }
 }
