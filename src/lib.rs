@@ -12,6 +12,7 @@ pub mod store;
 pub mod limit;
 pub mod session;
 pub mod policy;
+pub mod mail;
 pub mod accounts;
 pub mod proxy;
 pub mod portal;

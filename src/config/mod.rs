@@ -42,8 +42,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, Database, DatabaseUrl, Hashing, Lifetimes, LogFormat, PasswordPolicy, Portal, Role,
-    SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, Database, DatabaseUrl, Delivery, Hashing, Lifetimes, LogFormat, Mail, MailSecurity,
+    MailServer, PasswordPolicy, Portal, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens,
+    UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -106,6 +107,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rules for passwords.
     pub password: PasswordPolicy,
+    /// How mail is sent; `None`: not at all.
+    pub mail: Option<Mail>,
     /// Roles the file declares, by name, with the built-in `admin` unless the file declares it.
     pub roles: BTreeMap<String, Role>,
     /// Roles that could not be read; nothing in a configuration without errors.

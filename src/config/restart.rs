@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::settings::DatabaseUrl;
-use super::{Config, Database, Portal, Sessions, Tokens};
+use super::{Config, Database, Delivery, Mail, MailServer, Portal, Sessions, Tokens};
 
 impl Config {
     /// The keys whose values differ in `new` and which a running gateway cannot take over: listeners,
@@ -27,6 +27,7 @@ impl Config {
             ("portal.users_path", self.portal.users_path != new.portal.users_path),
             ("sessions.cookie", self.sessions.cookie != new.sessions.cookie),
             ("sessions.cache", self.sessions.cache_entries != new.sessions.cache_entries),
+            ("mail", !is_same_mail(self.mail.as_ref(), new.mail.as_ref())),
             ("tokens.audience", self.tokens.audience != new.tokens.audience),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
@@ -58,6 +59,7 @@ impl Config {
             workers: self.workers,
             hashing: self.hashing,
             telemetry: self.telemetry.clone(),
+            mail: self.mail.clone(),
             portal,
             sessions,
             tokens,
@@ -84,4 +86,30 @@ fn is_same_database(old: &Database, new: &Database) -> bool {
     is_same_url
         && old.max_connections == new.max_connections
         && old.acquire_timeout == new.acquire_timeout
+}
+
+fn is_same_mail(old: Option<&Mail>, new: Option<&Mail>) -> bool {
+    match (old, new) {
+        (None, None) => true,
+        (Some(old), Some(new)) => {
+            old.from == new.from && is_same_delivery(&old.delivery, &new.delivery)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+fn is_same_delivery(old: &Delivery, new: &Delivery) -> bool {
+    let place = |server: &MailServer| (server.host.clone(), server.port, server.security);
+    let user = |server: &MailServer| server.credentials.clone().map(|(user, _)| user);
+    let password = |server: &MailServer| server.credentials.clone().map(|(_, password)| password);
+    match (old, new) {
+        (Delivery::Directory(old), Delivery::Directory(new)) => old == new,
+        (Delivery::Smtp(old), Delivery::Smtp(new)) => {
+            place(old) == place(new)
+                && user(old) == user(new)
+                && is_same(password(old).as_ref(), password(new).as_ref())
+        }
+        (Delivery::Directory(_), Delivery::Smtp(_))
+        | (Delivery::Smtp(_), Delivery::Directory(_)) => false,
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use super::KeyPath;
@@ -161,6 +162,48 @@ pub struct PasswordPolicy {
     pub deny_common: bool,
     /// Refuse passwords made of the person's own data.
     pub deny_profile: bool,
+}
+
+/// `mail`.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Who it is from.
+    pub from: Mailbox,
+    /// Where it goes.
+    pub delivery: Delivery,
+}
+
+/// Where mail goes.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// To a mail server.
+    Smtp(MailServer),
+    /// Into a directory, one file a message.
+    Directory(PathBuf),
+}
+
+/// A mail server that takes our messages.
+#[derive(Clone, Debug)]
+pub struct MailServer {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: MailSecurity,
+    /// User and password, where it asks for them.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// TLS by STARTTLS (RFC 3207); a server that does not offer it gets nothing.
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// Not at all, as the file asks for.
+    Plain,
 }
 
 /// What a configuration with errors lacks of its roles: a rule that names them is not to blame.

@@ -1,7 +1,8 @@
-//! Limits on failed sign-ins: bounded memory, sliding windows in monotonic time.
+//! Limits on failed sign-ins and on letters asked for: bounded memory, sliding windows in monotonic time.
 //!
 //! Knows nothing of passwords, accounts or answers: it counts what it is told.
 
+mod ask;
 mod window;
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 use crate::web::client::limit_key;
+pub use ask::AskLimits;
 use window::Window;
 
 /// Counts failed sign-ins and says when there were too many.
@@ -49,9 +51,9 @@ struct Counted {
     account: bool,
 }
 
-/// Too many failures; when the oldest that counts will have left the window.
+/// Too many failures or questions; when the oldest that counts will have left the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("too many failed sign-ins")]
+#[error("too many attempts")]
 pub struct Limited {
     /// Until the next attempt is looked at.
     pub retry_after: Duration,

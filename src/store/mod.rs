@@ -16,6 +16,7 @@ mod expiry;
 mod failure;
 pub mod file;
 mod grants;
+mod outbox;
 mod password_kinds;
 #[cfg(test)]
 mod plans;
@@ -34,6 +35,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Database;
 use crate::identity::grant::Grant;
 use crate::identity::user::{Method, Profile, RoleGrant, User};
+use crate::web::language::Language;
 
 /// The database. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -190,6 +192,49 @@ pub struct ChangesRead {
 pub enum TokenKind {
     /// Sets up the first administrator.
     SetUp,
+}
+
+/// What a letter of the outbox is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LetterKind {
+    /// A link for setting a new password.
+    Reset,
+    /// A link for verifying the e-mail.
+    Verify,
+}
+
+/// A letter that somebody asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewLetter<'a> {
+    /// What it is about.
+    pub kind: LetterKind,
+    /// The folded e-mail it was asked for with, whether or not there is such an account.
+    pub recipient: &'a str,
+    /// In which language.
+    pub language: Language,
+    /// When.
+    pub queued_at: Timestamp,
+}
+
+/// A letter of the outbox, taken for an attempt to send it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldLetter {
+    /// Its number.
+    pub id: i64,
+    /// What it is about.
+    pub kind: LetterKind,
+    /// The folded e-mail it was asked for with.
+    pub recipient: String,
+    /// In which language.
+    pub language: Language,
+    /// The account it was found to be for, by an earlier attempt.
+    pub subject: Option<Uuid>,
+    /// When it was last asked for.
+    pub queued_at: Timestamp,
+    /// Attempts before this one.
+    pub attempts: u32,
+    /// Who holds it: whoever took it for this attempt.
+    pub holder: Uuid,
 }
 
 /// An event: what happened to an account, by whom.

@@ -13,15 +13,19 @@ use super::sql::{Both, Connection};
 use super::{Migrate, StoreError};
 
 /// The schema this binary knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Over bringing the schema up to date; PostgreSQL's own limits are lifted meanwhile.
 const MIGRATION_DEADLINE: Duration = Duration::from_mins(10);
 
-const SQLITE: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))];
-const POSTGRES: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql"))];
+const SQLITE: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql")),
+    (2, "outbox", include_str!("../../migrations/sqlite/0002_outbox.sql")),
+];
+const POSTGRES: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../migrations/postgres/0001_initial.sql")),
+    (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
+];
 
 enum State {
     Missing { is_empty: bool },

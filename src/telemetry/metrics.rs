@@ -131,11 +131,29 @@ pub enum SignInOutcome {
 /// Labels, in the order of the variants.
 const OUTCOMES: [&str; 4] = ["succeeded", "failed", "limited", "error"];
 
+/// What became of a letter, as a label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MailOutcome {
+    /// It was asked for and put into the outbox.
+    Queued,
+    /// A mail server or a directory took it.
+    Sent,
+    /// An attempt to send it failed.
+    Failed,
+    /// It will not be tried again.
+    GivenUp,
+}
+
+/// Labels, in the order of the variants.
+const MAILED: [&str; 4] = ["queued", "sent", "failed", "given_up"];
+
 /// Counters of the control plane, shared.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Sign-ins with a password, by outcome.
     pub password_sign_ins: [AtomicU64; 4],
+    /// Letters, by what became of them.
+    pub letters: [AtomicU64; 4],
     /// Sessions found in the cache and used, but for those that workers still remember.
     pub session_hits: AtomicU64,
     /// Sessions loaded from the store.
@@ -158,6 +176,11 @@ impl Counters {
     /// Counts a sign-in with a password.
     pub fn signed_in(&self, outcome: SignInOutcome) {
         self.password_sign_ins[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what became of a letter.
+    pub fn mailed(&self, outcome: MailOutcome) {
+        self.letters[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -361,6 +384,11 @@ impl Scrape {
             (labels, count.load(Ordering::Relaxed))
         });
         Self::counters(encoder, "sign_ins", "Sign-ins by method and outcome", rows)?;
+        let rows = MAILED
+            .iter()
+            .zip(&counters.letters)
+            .map(|(outcome, count)| (vec![("outcome", *outcome)], count.load(Ordering::Relaxed)));
+        Self::counters(encoder, "mail", "Letters by what became of them", rows)?;
         let rows = [("applied", &counters.reloads_applied), ("refused", &counters.reloads_refused)]
             .into_iter()
             .map(|(outcome, count)| (vec![("outcome", outcome)], count.load(Ordering::Relaxed)));

@@ -14,6 +14,7 @@ pub mod headers;
 mod framing;
 mod hygiene;
 mod intent;
+pub mod language;
 pub mod origin;
 pub mod page;
 mod readings;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which they may know each other: each only those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "clock",
     "telemetry",
     "web",
@@ -16,6 +16,7 @@ const ORDER: [&str; 15] = [
     "limit",
     "session",
     "policy",
+    "mail",
     "accounts",
     "proxy",
     "portal",

@@ -233,7 +233,8 @@ fn secrets_show_neither_in_a_printed_configuration_nor_in_an_error() {
     let secret = format!("{CANARY}{GOOD_SECRET}");
     let good = format!(
         "secret: \"{secret}\"\nprevious_secrets: [\"{secret}x\"]\n\
-         database: \"postgres://user:{CANARY}@db/gateway\"\n"
+         database: \"postgres://user:{CANARY}@db/gateway\"\n\
+         mail: {{ from: a@b.c, smtp: \"smtp://user:{CANARY}@mail.example.com\" }}\n"
     );
     let config = load(&good).unwrap_or_else(|found| panic!("{}", shown(&found)));
     assert!(!format!("{config:?} {config:#?}").contains(CANARY));
@@ -244,6 +245,8 @@ fn secrets_show_neither_in_a_printed_configuration_nor_in_an_error() {
         format!("secret: {{ value: {CANARY} }}\n"),
         format!("secret: {secret}\nsecret_file: {CANARY}\n"),
         format!("database: \"postgres://user:{CANARY}@:/x\"\n"),
+        format!("mail: {{ from: a@b.c, smtp: \"smtp://user:{CANARY}@h/x\" }}\n"),
+        format!("mail: {{ from: a@b.c, smtp: \"imap://user:{CANARY}@h\" }}\n"),
         format!("database: \"mysql://user:{CANARY}@db/x\"\n"),
         format!(
             "database: {{ url: \"sqlite://{CANARY}?mode=memory\", max_connections: {CANARY} }}\n"

@@ -216,7 +216,7 @@ fn read_secret(file: &Main, base: &Path, top: &Cursor<'_>) -> Option<SecretStrin
     Some(SecretString::from(text))
 }
 
-fn read_secret_file(path: &Path, at: &Cursor<'_>) -> Option<String> {
+pub(super) fn read_secret_file(path: &Path, at: &Cursor<'_>) -> Option<String> {
     secret::read_file(path).map_err(|message| at.report(message)).ok()
 }
 

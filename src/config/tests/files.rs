@@ -131,3 +131,54 @@ fn the_file_is_the_one_named_then_the_environments() {
     assert_eq!(find_file(Some(named), &set).unwrap(), named);
     assert_eq!(find_file(None, &set).unwrap(), Path::new("/b.yaml"));
 }
+
+#[test]
+fn mail_goes_to_a_server_or_into_a_directory_of_the_data() {
+    use secrecy::ExposeSecret as _;
+    let delivery = |written: &str| {
+        let text = format!("data: /var/pc\nmail: {{ from: \"P <p@example.com>\", {written} }}");
+        let mail = good(&text).mail.unwrap();
+        assert_eq!(mail.from.to_string(), "P <p@example.com>");
+        mail.delivery
+    };
+    assert!(good("mail: null").mail.is_none());
+    let directory = delivery("directory: out");
+    assert!(matches!(directory, Delivery::Directory(path) if path == Path::new("/var/pc/out")));
+    let cases = [
+        ("smtp://mail.example.com", "mail.example.com", 587, MailSecurity::StartTls, None),
+        ("smtp://u:p%40%2F@h:25", "h", 25, MailSecurity::StartTls, Some(("u", "p@/"))),
+        ("smtps://u%40h:p@h", "h", 465, MailSecurity::Tls, Some(("u@h", "p"))),
+        (
+            "smtp://u:p@127.0.0.1:2525?tls=none",
+            "127.0.0.1",
+            2525,
+            MailSecurity::Plain,
+            Some(("u", "p")),
+        ),
+        ("smtp://[::1]:25?tls=none", "::1", 25, MailSecurity::Plain, None),
+    ];
+    for (url, host, port, security, credentials) in cases {
+        let Delivery::Smtp(server) = delivery(&format!("smtp: \"{url}\"")) else { panic!("{url}") };
+        assert_eq!((&*server.host, server.port, server.security), (host, port, security), "{url}");
+        let found = server.credentials.as_ref();
+        let found = found.map(|(user, password)| (user.as_str(), password.expose_secret()));
+        assert_eq!(found, credentials, "{url}");
+    }
+}
+
+#[test]
+fn the_mail_server_may_stand_in_a_file_of_its_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("mail.url");
+    std::fs::write(&secret, "smtps://u:p@mail.example.com\n").unwrap();
+    let path = directory.path().join("portcullis.yaml");
+    std::fs::write(&path, "mail: { from: p@example.com, smtp_file: mail.url }").unwrap();
+    let mode = |mode| std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode));
+    mode(0o600).unwrap();
+    let config = super::super::load(&path, &Env::new()).unwrap_or_else(|f| panic!("{}", shown(&f)));
+    assert!(matches!(config.mail.unwrap().delivery, Delivery::Smtp(server) if server.port == 465));
+    mode(0o644).unwrap();
+    let found = super::super::load(&path, &Env::new()).unwrap_err();
+    assert!(shown(&found).contains("mail.smtp_file: ") && shown(&found).contains("open to others"));
+}

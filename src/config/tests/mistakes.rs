@@ -40,6 +40,18 @@ fn what_contradicts_itself_is_refused() {
         ("upstreams: { app: https://127.0.0.1:1 }", "upstreams.app", "not supported"),
         ("upstreams: { app: http://127.0.0.1:70000 }", "upstreams.app", "not a target"),
         ("secret: short\nsecret_file: x", "secret_file", "contradict"),
+        ("mail: { from: a@b.c }", "mail", "one of `smtp`, `smtp_file` and `directory`"),
+        ("mail: { from: a@b.c, smtp: \"smtp://h\", directory: d }", "mail.directory", "contradict"),
+        ("mail: { from: a@b.c, smtp_file: none }", "mail.smtp_file", "cannot read"),
+        ("mail: { from: a.@b.c, directory: d }", "mail.from", "not an e-mail address"),
+        ("mail: { from: a b@c.d, directory: d }", "mail.from", "expected an address"),
+        ("mail: { directory: d }", "mail", "`from` is missing"),
+        ("mail: { from: a@b.c, smtp: \"http://h\" }", "mail.smtp", "expected a mail server"),
+        ("mail: { from: a@b.c, smtp: \"smtp://h/x\" }", "mail.smtp", "no path"),
+        ("mail: { from: a@b.c, smtp: \"smtp://:25\" }", "mail.smtp", "not the URL"),
+        ("mail: { from: a@b.c, smtp: \"smtp://u@h\" }", "mail.smtp", "needs a password"),
+        ("mail: { from: a@b.c, smtp: \"smtps://h?tls=none\" }", "mail.smtp", "nothing but"),
+        ("mail: { from: a@b.c, smtp: \"smtp://u:p@h?tls=none\" }", "mail.smtp", "unprotected"),
     ]);
 }
 

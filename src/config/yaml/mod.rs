@@ -93,6 +93,8 @@ pub(super) struct Main {
     /// What people do with accounts.
     #[serde(default)]
     pub(super) accounts: Accounts,
+    /// How mail is sent. Default: null, no mail.
+    pub(super) mail: Option<Mail>,
     /// Roles by name. `admin` (`*:*`) is built in unless declared here.
     #[serde(default)]
     pub(super) roles: Named<spelling::RoleName, Role>,
@@ -373,6 +375,22 @@ pub(super) struct Accounts {
     /// Rules for passwords.
     #[serde(default)]
     pub(super) password: Password,
+}
+
+/// How mail is sent: one of `smtp`, `smtp_file` and `directory`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a map with from and one of smtp, smtp_file and directory")]
+pub(super) struct Mail {
+    /// Who the mail is from: an address, or a name with the address in angle brackets.
+    pub(super) from: Text<spelling::MailboxText>,
+    /// The mail server: `smtp://` (STARTTLS, port 587) or `smtps://` (TLS at once, port 465), with user
+    /// and password if it asks for them.
+    pub(super) smtp: Option<Text<spelling::MailServer>>,
+    /// A file that holds the mail server's URL, readable by its owner only.
+    pub(super) smtp_file: Option<FilePath>,
+    /// A directory, relative to the data directory, in which each message becomes a file.
+    pub(super) directory: Option<FilePath>,
 }
 
 /// Rules for passwords.

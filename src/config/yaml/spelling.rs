@@ -121,6 +121,10 @@ spellings! {
         "^(?!(CONNECT|TRACE)$)[A-Z]{1,20}(-[A-Z]{1,20})?$";
     UserText, "a user id or an e-mail address",
         r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[^@\s]+@[^@\s]+)$", 318;
+    MailboxText, "an address such as no-reply@example.com, or a name with it: Portcullis <no-reply@example.com>",
+        r"^([^@<>\x00-\x1f]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+)$", 400;
+    MailServer, "a mail server such as smtp://user:password@mail.example.com:587, or smtps://…",
+        r"^smtps?://[^\s]+$", 2000;
     Glob, "a file pattern such as routes.d/*.yaml", "^[^\\x00]+$";
 }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::super::{
-    EndSessions, Event, Flag, NewUser, RoleRow, SessionKind, SessionRow, SignIn, Store, StoreError,
-    TokenKind,
+    EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow, SessionKind, SessionRow,
+    SignIn, Store, StoreError, TokenKind,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
 use crate::identity::hashing::Kind;
 use crate::identity::user::{Method, RoleGrant};
+use crate::web::language::Language;
 
 const AT: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -113,6 +114,24 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
     store.list_changes().await?;
+    call_outbox(store).await?;
     store.write_nothing().await?;
     store.delete_expired(AT, AT).await
+}
+
+async fn call_outbox(store: &Store) -> Result<(), StoreError> {
+    let letter = NewLetter {
+        kind: LetterKind::Reset,
+        recipient: "ann@example.com",
+        language: Language::English,
+        queued_at: AT,
+    };
+    store.insert_letter(&letter, 10).await?;
+    let (holder, hold) = (uuid::Uuid::nil(), Duration::from_secs(1));
+    let held = store.find_letter_to_send(AT, holder, hold, |_| hold).await?.unwrap();
+    store.update_letter_hold(&held, hold).await?;
+    let subject = store.list_users(None, 1).await?[0].id;
+    store.update_letter_subject(&held, subject).await?;
+    store.update_letter_released(&held).await?;
+    store.delete_letter(&held, Some(&event())).await
 }

@@ -1,0 +1,230 @@
+//! What a letter says, in text and HTML, in the language of whoever asked for it.
+//!
+//! Nothing in a letter was typed by whoever asked for it or by its account: no name, no text; only the
+//! gateway's host and the link.
+
+use std::time::{Duration, SystemTime};
+
+use lettre::Message;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+use minijinja::{Environment, UndefinedBehavior, context};
+use secrecy::ExposeSecret as _;
+
+use super::Addressee;
+use crate::clock::Timestamp;
+use crate::store::{HeldLetter, LetterKind};
+use crate::web::language::Language;
+
+/// Templates by name. The first line of a `.txt` is the subject.
+const TEMPLATES: [(&str, &str); 9] = [
+    ("layout.html", include_str!("templates/layout.html")),
+    ("reset.en.txt", include_str!("templates/reset.en.txt")),
+    ("reset.en.html", include_str!("templates/reset.en.html")),
+    ("reset.de.txt", include_str!("templates/reset.de.txt")),
+    ("reset.de.html", include_str!("templates/reset.de.html")),
+    ("verify.en.txt", include_str!("templates/verify.en.txt")),
+    ("verify.en.html", include_str!("templates/verify.en.html")),
+    ("verify.de.txt", include_str!("templates/verify.de.txt")),
+    ("verify.de.html", include_str!("templates/verify.de.html")),
+];
+
+/// Says that no person wrote it, so that no absence note answers it (RFC 3834).
+const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+
+/// Who letters are from.
+#[derive(Clone, Debug)]
+pub struct Letterhead {
+    /// `mail.from`.
+    pub from: Mailbox,
+    /// The host of `public_url`, by which letters call the gateway.
+    pub site: String,
+}
+
+/// What letters are made of.
+pub struct Stationery {
+    head: Letterhead,
+    templates: Environment<'static>,
+}
+
+/// A template that does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error("the mail template {0} does not parse")]
+pub struct TemplateError(&'static str, #[source] minijinja::Error);
+
+/// Why a letter could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    /// A template fails.
+    #[error("the mail template fails")]
+    Template(#[source] minijinja::Error),
+    /// Mail knows no such address.
+    #[error("the e-mail is none that mail can be sent to")]
+    Address(#[from] lettre::address::AddressError),
+    /// The message cannot be put together.
+    #[error("the message cannot be put together")]
+    Message(#[from] lettre::error::Error),
+}
+
+impl Stationery {
+    /// Reads the templates.
+    ///
+    /// # Errors
+    /// [`TemplateError`].
+    pub fn new(head: Letterhead) -> Result<Self, TemplateError> {
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        for (name, source) in TEMPLATES {
+            let added = templates.add_template(name, source);
+            added.map_err(|error| TemplateError(name, error))?;
+        }
+        Ok(Self { head, templates })
+    }
+
+    /// Writes a letter. `id` makes its Message-ID, which is another for each attempt: a mail server may
+    /// throw away what has the same, and only the last attempt's link works.
+    pub(super) fn write(
+        &self,
+        letter: &HeldLetter,
+        to: &Addressee,
+        now: Timestamp,
+        id: uuid::Uuid,
+    ) -> Result<Message, WriteError> {
+        let (subject, text) = self.text(letter.kind, letter.language, to)?;
+        let html = self.render(letter.kind, letter.language, "html", to)?;
+        let since_epoch = Duration::from_secs(u64::try_from(now.as_seconds()).unwrap_or(0));
+        Ok(Message::builder()
+            .from(self.head.from.clone())
+            .to(Mailbox::new(None, address_of(to, &letter.recipient).parse()?))
+            .subject(subject)
+            .date(SystemTime::UNIX_EPOCH + since_epoch)
+            .message_id(Some(format!("<{id}@{}>", self.head.site)))
+            .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
+            .multipart(MultiPart::alternative_plain_html(text, html))?)
+    }
+
+    /// Subject and text.
+    fn text(
+        &self,
+        kind: LetterKind,
+        language: Language,
+        to: &Addressee,
+    ) -> Result<(String, String), WriteError> {
+        let whole = self.render(kind, language, "txt", to)?;
+        let (subject, text) = whole.split_once("\n\n").unwrap_or_default();
+        Ok((subject.to_owned(), text.to_owned()))
+    }
+
+    fn render(
+        &self,
+        kind: LetterKind,
+        language: Language,
+        form: &str,
+        to: &Addressee,
+    ) -> Result<String, WriteError> {
+        let name = format!("{}.{}.{form}", kind.as_str(), language.code());
+        let context = context! {
+            site => self.head.site.as_str(),
+            link => to.link.expose_secret(),
+            language => language.code(),
+        };
+        let template = self.templates.get_template(&name).map_err(WriteError::Template)?;
+        template.render(context).map_err(WriteError::Template)
+    }
+}
+
+/// The e-mail as it is written, with its domain as mail servers know it: the folded one's.
+fn address_of(to: &Addressee, folded: &str) -> String {
+    match (to.email.rsplit_once('@'), folded.rsplit_once('@')) {
+        (Some((local, _)), Some((_, domain))) => format!("{local}@{domain}"),
+        (None, _) | (_, None) => to.email.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn stationery() -> Stationery {
+        let head = Letterhead {
+            from: "Portcullis <no-reply@example.com>".parse().unwrap(),
+            site: "auth.example.com".to_owned(),
+        };
+        Stationery::new(head).unwrap()
+    }
+
+    fn addressee(email: &str) -> Addressee {
+        let link = "https://auth.example.com/auth/reset-password?token=abc_-1".to_owned().into();
+        Addressee { user: Uuid::nil(), email: email.to_owned(), link }
+    }
+
+    fn letter(kind: LetterKind, language: Language) -> HeldLetter {
+        HeldLetter {
+            id: 1,
+            kind,
+            recipient: "ann@xn--bcher-kva.example".to_owned(),
+            language,
+            subject: None,
+            queued_at: Timestamp::from_seconds(0),
+            attempts: 0,
+            holder: Uuid::nil(),
+        }
+    }
+
+    #[test]
+    fn every_letter_has_subject_text_and_html_in_every_language() {
+        let stationery = stationery();
+        let mut subjects = std::collections::BTreeSet::new();
+        for kind in [LetterKind::Reset, LetterKind::Verify] {
+            for language in Language::ALL {
+                let to = addressee("Ann@bücher.example");
+                let (subject, text) = stationery.text(kind, language, &to).unwrap();
+                assert!(!subject.contains('\n') && subject.contains("auth.example.com"));
+                assert!(subjects.insert(subject), "each says what it is about");
+                let link = to.link.expose_secret();
+                assert!(text.lines().any(|line| line == link), "on a line of its own: {text}");
+                assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+                let html = stationery.render(kind, language, "html", &to).unwrap();
+                let tag = format!("<html lang=\"{}\">", language.code());
+                assert!(html.contains(&tag), "{html}");
+                let escaped = link.replace('/', "&#x2f;");
+                assert!(html.contains(&format!("<a href=\"{escaped}\">")), "{html}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_names_who_it_is_from_and_to_in_spellings_mail_knows() {
+        let id = Uuid::from_u128(7);
+        let letter = letter(LetterKind::Reset, Language::German);
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let to = addressee("Ann@bücher.example");
+        let message = stationery().write(&letter, &to, now, id).unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        for line in [
+            "From: Portcullis <no-reply@example.com>\r\n",
+            "To: Ann@xn--bcher-kva.example\r\n",
+            "Date: Fri, 15 Jan 2027 08:00:00 +0000\r\n",
+            "Message-ID: <00000000-0000-0000-0000-000000000007@auth.example.com>\r\n",
+            "Auto-Submitted: auto-generated\r\n",
+            "Content-Type: multipart/alternative;",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_line_break_makes_no_header() {
+        let letter = letter(LetterKind::Verify, Language::English);
+        let now = Timestamp::from_seconds(0);
+        for email in ["ann\r\nBcc: eve@example.com", "ann\n", "a b", ""] {
+            let to = addressee(&format!("{email}@example.com"));
+            let written = stationery().write(&letter, &to, now, Uuid::nil());
+            assert!(matches!(written, Err(WriteError::Address(_))), "{email}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Letters that are to go out, one at a time over all nodes.
+//!
+//! Whoever sends a letter holds it for a while by the database's clock, which is the same for every node,
+//! and while one is held no other is given out. The next attempt is set when a letter is taken, so one
+//! whose sender dies is tried again like one that was refused.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::sql::{Both, Row, values};
+use super::{Event, HeldLetter, LetterKind, NewLetter, Store, StoreError, events};
+use crate::clock::Timestamp;
+use crate::web::language::Language;
+
+/// Taken by whoever takes a letter, so that two nodes never take one each. The number is arbitrary.
+/// SQLite has one writer anyway.
+const HOLD_OUTBOX: Both =
+    Both { sqlite: "", postgres: "SELECT pg_advisory_xact_lock(2930175548210963341)" };
+
+const IS_DUE: &str = "SELECT o.id FROM outbox o WHERE o.next_attempt <= $1 LIMIT 1";
+
+/// The first letter that is due, unless one is held.
+const FIRST_DUE: &str = "SELECT o.id, o.kind, o.recipient, o.language, o.subject, o.queued_at, \
+     o.attempts FROM outbox o WHERE o.next_attempt <= $1 AND NOT EXISTS (SELECT 1 FROM outbox held \
+     WHERE held.held_until > (SELECT d.micros FROM database_time d)) \
+     ORDER BY o.next_attempt, o.id LIMIT 1";
+
+impl LetterKind {
+    /// As the outbox, events and metrics spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Verify => "verify",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        [Self::Reset, Self::Verify]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| StoreError::Corrupt(format!("a letter of kind {text}")))
+    }
+}
+
+impl Store {
+    /// Puts a letter into the outbox; `false` when it holds `most` letters already. One of the same kind
+    /// for the same address that still waits is asked for anew instead: both write as much, so the time
+    /// this takes does not tell whether one is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn insert_letter(
+        &self,
+        letter: &NewLetter<'_>,
+        most: u32,
+    ) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO outbox \
+             (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
+             VALUES ($1, $2, $3, $4, 0, $4, 0) ON CONFLICT (recipient, kind) DO UPDATE \
+             SET language = excluded.language, queued_at = excluded.queued_at, \
+             next_attempt = excluded.next_attempt";
+        let written = self.pool.write(async |connection| {
+            let count = "SELECT COUNT(*) FROM (SELECT o.id FROM outbox o LIMIT $1) AS waiting";
+            let row = connection.row(count, values![most]).await?;
+            if row.map_or(Ok(0), |row| row.cells().int())? >= i64::from(most) {
+                return Ok(false);
+            }
+            let (kind, language) = (letter.kind.as_str(), letter.language.code());
+            let values = values![kind, letter.recipient, language, letter.queued_at];
+            connection.execute(sql, values).await.map(|_| true)
+        });
+        written.await
+    }
+
+    /// Takes the first letter that is due for an attempt, unless one is held, and holds it for a while.
+    /// Its next attempt is due after `pause`, given the number of attempts before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_letter_to_send(
+        &self,
+        now: Timestamp,
+        holder: Uuid,
+        hold: Duration,
+        pause: impl Fn(u32) -> Duration,
+    ) -> Result<Option<HeldLetter>, StoreError> {
+        // Most of the time there is none, which needs no transaction that may write.
+        let due = self.pool.read(async |connection| connection.row(IS_DUE, values![now]).await);
+        if due.await?.is_none() {
+            return Ok(None);
+        }
+        let taken = self.pool.write(async |connection| {
+            connection.run(HOLD_OUTBOX).await?;
+            let row = connection.row(FIRST_DUE, values![now]).await?;
+            let Some(letter) = row.map(|row| read_letter(&row, holder)).transpose()? else {
+                return Ok(None);
+            };
+            let sql = "UPDATE outbox SET attempts = attempts + 1, next_attempt = $2, holder = $3, \
+                 held_until = (SELECT d.micros FROM database_time d) + $4 WHERE id = $1";
+            let next = now.after(pause(letter.attempts));
+            connection.execute(sql, values![letter.id, next, holder, hold]).await?;
+            Ok(Some(letter))
+        });
+        taken.await
+    }
+
+    /// Holds a letter for another while; `false` when it is no longer this holder's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_letter_hold(
+        &self,
+        letter: &HeldLetter,
+        hold: Duration,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE outbox SET held_until = (SELECT d.micros FROM database_time d) + $3 \
+             WHERE id = $1 AND holder = $2";
+        let values = values![letter.id, letter.holder, hold];
+        self.pool.execute(sql, values).await.map(|rows| rows > 0)
+    }
+
+    /// Notes whom a letter is for: an attempt after this one sends it to nobody else.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_letter_subject(
+        &self,
+        letter: &HeldLetter,
+        subject: Uuid,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET subject = $3 WHERE id = $1 AND holder = $2";
+        self.pool.execute(sql, values![letter.id, letter.holder, subject]).await.map(drop)
+    }
+
+    /// Lets go of a letter after a failed attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_letter_released(&self, letter: &HeldLetter) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET holder = NULL, held_until = 0 WHERE id = $1 AND holder = $2";
+        self.pool.execute(sql, values![letter.id, letter.holder]).await.map(drop)
+    }
+
+    /// Removes a letter that was sent, or is for nobody, or, with an event, was given up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_letter(
+        &self,
+        letter: &HeldLetter,
+        event: Option<&Event>,
+    ) -> Result<(), StoreError> {
+        let deleted = self.pool.write(async |connection| {
+            let sql = "DELETE FROM outbox WHERE id = $1 AND holder = $2";
+            let rows = connection.execute(sql, values![letter.id, letter.holder]).await?;
+            match event {
+                Some(event) if rows > 0 => events::insert(connection, event).await,
+                Some(_) | None => Ok(()),
+            }
+        });
+        deleted.await
+    }
+}
+
+fn read_letter(row: &Row, holder: Uuid) -> Result<HeldLetter, StoreError> {
+    let mut cells = row.cells();
+    let (id, kind, recipient) = (cells.int()?, cells.text()?, cells.text()?);
+    let language = cells.text()?;
+    Ok(HeldLetter {
+        id,
+        kind: LetterKind::parse(&kind)?,
+        recipient,
+        language: Language::parse(&language)
+            .ok_or_else(|| StoreError::Corrupt(format!("the language {language}")))?,
+        subject: cells.optional_uuid()?,
+        queued_at: cells.time()?,
+        attempts: u32::try_from(cells.int()?).unwrap_or(u32::MAX),
+        holder,
+    })
+}
