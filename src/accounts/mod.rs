@@ -6,6 +6,7 @@
 //! all SQL.
 
 mod draft;
+mod links;
 mod people;
 mod sign_in;
 pub mod visit;
@@ -13,6 +14,7 @@ pub mod visit;
 use std::sync::Arc;
 
 pub use draft::{Actor, Draft, Mistake};
+pub use links::{Link, LinkKind};
 pub use people::{People, SetUpLink, read_id};
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 
