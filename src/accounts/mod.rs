@@ -6,6 +6,8 @@
 //! all SQL.
 
 mod draft;
+mod letters;
+mod links;
 mod people;
 mod sign_in;
 pub mod visit;
@@ -13,6 +15,8 @@ pub mod visit;
 use std::sync::Arc;
 
 pub use draft::{Actor, Draft, Mistake};
+pub use letters::{LetterDesk, TypedEmail};
+pub use links::{Link, LinkKind};
 pub use people::{People, SetUpLink, read_id};
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 
@@ -20,6 +24,7 @@ use uuid::Uuid;
 
 use crate::identity::user::User;
 use crate::limit::SignInLimits;
+use crate::mail::Outbox;
 use crate::session::Sessions;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
@@ -31,18 +36,20 @@ pub struct Accounts {
     limits: Arc<SignInLimits>,
     sessions: Sessions,
     metrics: Arc<Metrics>,
+    outbox: Option<Outbox>,
 }
 
 impl Accounts {
-    /// Puts together what signing in needs.
+    /// Puts together what signing in needs. Without an outbox no mail is sent.
     #[must_use]
     pub const fn new(
         people: People,
         limits: Arc<SignInLimits>,
         sessions: Sessions,
         metrics: Arc<Metrics>,
+        outbox: Option<Outbox>,
     ) -> Self {
-        Self { people, limits, sessions, metrics }
+        Self { people, limits, sessions, metrics, outbox }
     }
 
     /// What an operator does with accounts.

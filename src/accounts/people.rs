@@ -64,6 +64,10 @@ impl People {
         &self.hasher
     }
 
+    pub(super) const fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -114,7 +118,8 @@ impl People {
         Ok((id, row))
     }
 
-    async fn hash_new(
+    /// Checks a new password of `user` and hashes it.
+    pub(super) async fn hash_new(
         &self,
         password: SecretString,
         user: &User,

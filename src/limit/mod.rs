@@ -1,4 +1,4 @@
-//! Limits on failed sign-ins and on letters asked for: bounded memory, sliding windows in monotonic time.
+//! Limits on failed sign-ins: bounded memory, sliding windows in monotonic time.
 //!
 //! Knows nothing of passwords, accounts or answers: it counts what it is told.
 

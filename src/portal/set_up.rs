@@ -119,7 +119,11 @@ impl Portal {
             | Mistake::Username
             | Mistake::Role(_)
             | Mistake::Conflict(
-                Conflict::Username | Conflict::Role | Conflict::LastSuperuser | Conflict::Gone,
+                Conflict::Username
+                | Conflict::Role
+                | Conflict::LastSuperuser
+                | Conflict::Gone
+                | Conflict::Verified,
             ) => {
                 shown.error = Some(format!("This cannot be stored: {mistake}."));
             }

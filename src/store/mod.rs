@@ -85,9 +85,12 @@ pub enum Conflict {
     /// The one-time token is unknown, used or past its end.
     #[error("the link is no longer valid")]
     Token,
-    /// The account does not exist (any more), or, where it signs in, is not active.
+    /// The account does not exist (any more), or, where it signs in or is sent a link to, is not active.
     #[error("there is no such active account")]
     Gone,
+    /// The account's e-mail is verified already.
+    #[error("the e-mail is verified already")]
+    Verified,
 }
 
 /// Whether opening may create or change the schema.
@@ -192,6 +195,25 @@ pub struct ChangesRead {
 pub enum TokenKind {
     /// Sets up the first administrator.
     SetUp,
+    /// Sets a new password.
+    Reset,
+    /// Verifies an e-mail.
+    Verify,
+    /// Has verified an e-mail: kept until its end, so that whoever opens the link again can be told.
+    Verified,
+}
+
+/// A one-time token of an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UserToken {
+    /// What it is good for.
+    pub kind: TokenKind,
+    /// Whose it is.
+    pub user: Uuid,
+    /// The digest of what the link holds.
+    pub digest: [u8; 32],
+    /// Its end.
+    pub expires_at: Timestamp,
 }
 
 /// What a letter of the outbox is about.

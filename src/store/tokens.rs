@@ -3,13 +3,20 @@
 use uuid::Uuid;
 
 use super::sql::{Connection, values};
-use super::{Store, StoreError, TokenKind};
+use super::{
+    Changed, Conflict, EndSessions, Event, Store, StoreError, TokenKind, UserToken, changes,
+    events, password_kinds, sessions, users,
+};
 use crate::clock::Timestamp;
+use crate::identity::user::User;
 
 impl TokenKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::SetUp => "set-up",
+            Self::Reset => "reset",
+            Self::Verify => "verify",
+            Self::Verified => "verified",
         }
     }
 }
@@ -26,9 +33,10 @@ impl Store {
         digest: &[u8; 32],
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO tokens (digest, kind, subject, expires_at) VALUES ($1, $2, $3, $4)";
-        let values = values![digest, kind.as_str(), subject, expires_at];
-        self.pool.execute(sql, values).await.map(drop)
+        let written = self
+            .pool
+            .write(async |connection| insert(connection, kind, subject, digest, expires_at).await);
+        written.await
     }
 
     /// Whether a one-time token is live.
@@ -49,6 +57,103 @@ impl Store {
         Ok(found.await?.is_some())
     }
 
+    /// Stores a token in place of every other of its kind and account. With `event`, that is written
+    /// down.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Gone`] when there is no such account, or it is not active and the
+    /// token is for a password.
+    pub async fn replace_token(
+        &self,
+        token: &UserToken,
+        event: Option<&Event>,
+    ) -> Result<(), StoreError> {
+        let UserToken { kind, user, digest, expires_at } = token;
+        let may_be_inactive = *kind != TokenKind::Reset;
+        let written = self.pool.write(async |connection| {
+            // Holds the account: of two tokens made at once the later replaces the earlier.
+            let sql = "UPDATE users SET is_active = is_active WHERE id = $1 AND (is_active OR $2)";
+            if connection.execute(sql, values![*user, may_be_inactive]).await? == 0 {
+                return Err(StoreError::Conflict(Conflict::Gone));
+            }
+            let sql = "DELETE FROM tokens WHERE subject = $1 AND kind = $2";
+            connection.execute(sql, values![*user, kind.as_str()]).await?;
+            insert(connection, *kind, Some(*user), digest, *expires_at).await?;
+            match event {
+                Some(event) => events::insert(connection, event).await,
+                None => Ok(()),
+            }
+        });
+        written.await
+    }
+
+    /// Sets a new password hash and spends the token that allows it, in one transaction: ends all
+    /// sessions and voids every other token of the account. `user` is the account as it was when the
+    /// token was looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Token`] when the token is not live, or the account is gone, not
+    /// active, or has another e-mail meanwhile.
+    pub async fn update_password_by_token(
+        &self,
+        user: &User,
+        digest: &[u8; 32],
+        hash: &str,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let written = self.pool.write(async |connection| {
+            let kind = password_kinds::insert(connection, hash).await?;
+            // First, since it holds the account: whoever else changes it comes wholly before or after.
+            let sql = "UPDATE users SET password_hash = $3, password_kind = $4 \
+                 WHERE id = $1 AND email_folded = $2 AND is_active";
+            let values = values![user.id, &*user.email_folded, hash, kind];
+            if connection.execute(sql, values).await? == 0
+                || !delete_live(connection, TokenKind::Reset, digest, now).await?
+            {
+                return Err(StoreError::Conflict(Conflict::Token));
+            }
+            delete_of_user(connection, user.id).await?;
+            sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
+            changes::insert(connection, &Changed::User(user.id)).await?;
+            events::insert(connection, event).await
+        });
+        written.await
+    }
+
+    /// Marks an e-mail as verified and spends the token that proves it, in one transaction; the account
+    /// as it is then. `user` is the account as it was when the token was looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Verified`] when it is verified; [`Conflict::Token`] when the token is
+    /// not live, or the account is gone or has another e-mail meanwhile.
+    pub async fn update_verified_by_token(
+        &self,
+        user: &User,
+        digest: &[u8; 32],
+        event: &Event,
+    ) -> Result<User, StoreError> {
+        let now = self.clock.now();
+        let written = self.pool.write(async |connection| {
+            // First, as above.
+            let sql = "UPDATE users SET is_verified = $3 \
+                 WHERE id = $1 AND email_folded = $2 AND is_verified <> $3";
+            if connection.execute(sql, values![user.id, &*user.email_folded, true]).await? == 0 {
+                return Err(StoreError::Conflict(why_not_verified(connection, user).await?));
+            }
+            let sql = "UPDATE tokens SET kind = $4 \
+                 WHERE digest = $1 AND kind = $2 AND expires_at > $3";
+            let (from, to) = (TokenKind::Verify.as_str(), TokenKind::Verified.as_str());
+            if connection.execute(sql, values![digest, from, now, to]).await? == 0 {
+                return Err(StoreError::Conflict(Conflict::Token));
+            }
+            changes::insert(connection, &Changed::User(user.id)).await?;
+            events::insert(connection, event).await?;
+            users::find(connection, user.id).await
+        });
+        written.await
+    }
+
     /// Removes tokens past their end.
     pub(super) async fn delete_ended_tokens(&self, now: Timestamp) -> Result<(), StoreError> {
         self.delete_in_batches(
@@ -58,6 +163,41 @@ impl Store {
         )
         .await
     }
+}
+
+async fn insert(
+    connection: &mut Connection,
+    kind: TokenKind,
+    subject: Option<Uuid>,
+    digest: &[u8; 32],
+    expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO tokens (digest, kind, subject, expires_at) VALUES ($1, $2, $3, $4)";
+    let values = values![digest, kind.as_str(), subject, expires_at];
+    connection.execute(sql, values).await.map(drop)
+}
+
+/// Why no unverified account with this e-mail was found.
+async fn why_not_verified(
+    connection: &mut Connection,
+    user: &User,
+) -> Result<Conflict, StoreError> {
+    match users::find(connection, user.id).await {
+        Ok(now) if now.is_verified && now.email_folded == user.email_folded => {
+            Ok(Conflict::Verified)
+        }
+        Ok(_) | Err(StoreError::Conflict(Conflict::Gone)) => Ok(Conflict::Token),
+        Err(error) => Err(error),
+    }
+}
+
+/// Voids every token of an account.
+pub(super) async fn delete_of_user(
+    connection: &mut Connection,
+    user: Uuid,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM tokens WHERE subject = $1";
+    connection.execute(sql, values![user]).await.map(drop)
 }
 
 /// Spends a token, whichever transaction comes first; says whether it was live.

@@ -190,7 +190,7 @@ impl Store {
         written.await
     }
 
-    /// Sets a new password hash: ends all sessions.
+    /// Sets a new password hash: ends all sessions and voids every one-time token.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Gone`] when there is no such account.
@@ -207,6 +207,7 @@ impl Store {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
             sessions::delete(connection, EndSessions::OfUser(id)).await?;
+            tokens::delete_of_user(connection, id).await?;
             changes::insert(connection, &Changed::User(id)).await?;
             events::insert(connection, event).await
         });
@@ -295,7 +296,7 @@ async fn insert(
 }
 
 /// The account within a transaction; [`Conflict::Gone`] when there is none.
-async fn find(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
+pub(super) async fn find(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
     let row = connection.row(BY_ID, values![id]).await?;
     row.map_or(Err(StoreError::Conflict(Conflict::Gone)), |row| read_user(&mut row.cells()))
 }

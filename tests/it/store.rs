@@ -11,7 +11,7 @@ use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Change, Changed, Conflict, EndSessions, Event, Flag, Migrate, NewUser, RoleRow, SessionKind,
-    SessionRow, SignIn, Store, StoreError, TokenKind,
+    SessionRow, SignIn, Store, StoreError, TokenKind, UserToken,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use uuid::Uuid;
@@ -65,6 +65,11 @@ contract! {
     roles_that_differ_only_in_case_are_one
     two_roles_that_differ_only_in_case_made_at_once_have_one_winner
     a_token_is_live_until_its_end
+    a_later_token_takes_the_place_of_the_former_of_its_kind
+    two_tokens_made_at_once_leave_one
+    a_token_sets_a_password_once_and_voids_the_others
+    a_token_verifies_an_e_mail_once_and_is_known_afterwards
+    a_token_spent_twice_at_once_has_one_winner
     changes_are_what_others_must_notice_and_nothing_else
     the_change_log_reaches_back_thirty_seconds
     what_is_past_its_end_is_removed
@@ -822,6 +827,133 @@ async fn a_token_is_live_until_its_end(bed: Bed) {
     assert!(find(&token, now).await);
     assert!(!find(&token, end).await);
     assert!(!find(&digest(), now).await);
+}
+
+/// A token of an account, stored; its digest.
+async fn give(bed: &Bed, kind: TokenKind, user: Uuid) -> [u8; 32] {
+    let (digest, expires_at) = (digest(), bed.clock.now().after(Duration::from_hours(1)));
+    bed.store.replace_token(&UserToken { kind, user, digest, expires_at }, None).await.unwrap();
+    digest
+}
+
+async fn a_later_token_takes_the_place_of_the_former_of_its_kind(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    let former = give(&bed, TokenKind::Reset, ann.id).await;
+    let others =
+        [(TokenKind::Reset, bob.id), (TokenKind::Verify, ann.id), (TokenKind::Reset, ann.id)];
+    let mut digests = Vec::new();
+    for (kind, user) in others {
+        digests.push((kind, give(&bed, kind, user).await));
+    }
+    let now = bed.clock.now();
+    assert!(!bed.store.has_token(TokenKind::Reset, &former, now).await.unwrap());
+    for (kind, digest) in digests {
+        assert!(bed.store.has_token(kind, &digest, now).await.unwrap(), "{kind:?}");
+    }
+    // Nobody, and nobody who may sign in, is given a token for a password.
+    let off = NewUser { is_active: false, ..new_user("off") };
+    let off = bed.add(&off).await;
+    let token = |kind, user| UserToken { kind, user, digest: digest(), expires_at: now };
+    for (kind, user) in
+        [(TokenKind::Reset, off.id), (TokenKind::Reset, id()), (TokenKind::Verify, id())]
+    {
+        let given = bed.store.replace_token(&token(kind, user), None).await;
+        assert_conflict(given, Conflict::Gone);
+    }
+    bed.store.replace_token(&token(TokenKind::Verify, off.id), None).await.unwrap();
+}
+
+async fn two_tokens_made_at_once_leave_one(bed: Bed) {
+    let ann = bed.person("ann").await;
+    let other = bed.again(Migrate::Never).await.unwrap();
+    let expires_at = bed.clock.now().after(Duration::from_hours(1));
+    let token = || UserToken { kind: TokenKind::Reset, user: ann.id, digest: digest(), expires_at };
+    for _ in 0..5 {
+        let (one, two) = (token(), token());
+        let (a, b) =
+            tokio::join!(bed.store.replace_token(&one, None), other.replace_token(&two, None));
+        a.and(b).unwrap();
+        assert_eq!(count(&bed.database, "SELECT COUNT(*) FROM tokens").await, 1);
+    }
+}
+
+async fn a_token_sets_a_password_once_and_voids_the_others(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    let of_bob = bed.sign_in(&bob).await;
+    let (reset, verify) =
+        (give(&bed, TokenKind::Reset, ann.id).await, give(&bed, TokenKind::Verify, ann.id).await);
+    let bobs = give(&bed, TokenKind::Reset, bob.id).await;
+    let (store, now) = (&bed.store, bed.clock.now());
+    let set = async |user: &User, digest: &[u8; 32]| {
+        store.update_password_by_token(user, digest, &hash(19_456), &event("reset")).await
+    };
+    let moved = User { email_folded: "ann@example.org".into(), ..ann.clone() };
+    for (user, digest) in [(&moved, reset), (&ann, verify), (&ann, digest())] {
+        assert_conflict(set(user, &digest).await, Conflict::Token);
+    }
+    store.update_user_flag(ann.id, Flag::Active(false), &event("x")).await.unwrap();
+    assert_conflict(set(&ann, &reset).await, Conflict::Token);
+    store.update_user_flag(ann.id, Flag::Active(true), &event("x")).await.unwrap();
+    let session = bed.sign_in(&ann).await;
+    set(&ann, &reset).await.unwrap();
+    assert_conflict(set(&ann, &reset).await, Conflict::Token);
+    let found = store.find_user(ann.id).await.unwrap().unwrap();
+    assert_eq!(found.password_hash, Some(hash(19_456)));
+    assert!(store.find_session(&session.id).await.unwrap().is_none());
+    assert!(store.find_session(&of_bob.id).await.unwrap().is_some());
+    assert!(!store.has_token(TokenKind::Verify, &verify, now).await.unwrap());
+    assert!(store.has_token(TokenKind::Reset, &bobs, now).await.unwrap());
+    let events = store.list_events(None, 20).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "reset").count(), 1);
+    // A password set by an operator voids them too, and an end is an end.
+    store.update_user_password(bob.id, &hash(19_456), &event("x")).await.unwrap();
+    assert_conflict(set(&bob, &bobs).await, Conflict::Token);
+    let late = give(&bed, TokenKind::Reset, bob.id).await;
+    bed.clock.advance(Duration::from_hours(1));
+    assert_conflict(set(&bob, &late).await, Conflict::Token);
+}
+
+async fn a_token_verifies_an_e_mail_once_and_is_known_afterwards(bed: Bed) {
+    let ann = NewUser { is_active: false, ..new_user("ann") };
+    let ann = bed.add(&ann).await;
+    let (verify, reset) = (give(&bed, TokenKind::Verify, ann.id).await, digest());
+    let (store, now) = (&bed.store, bed.clock.now());
+    let take = async |user: &User, digest: &[u8; 32]| {
+        store.update_verified_by_token(user, digest, &event("verify")).await
+    };
+    let moved = User { email_folded: "ann@example.org".into(), ..ann.clone() };
+    for (user, digest) in [(&moved, verify), (&ann, reset)] {
+        assert_conflict(take(user, &digest).await, Conflict::Token);
+    }
+    assert!(!store.find_user(ann.id).await.unwrap().unwrap().is_verified);
+    let verified = take(&ann, &verify).await.unwrap();
+    assert!(verified.is_verified && !verified.is_active);
+    assert_conflict(take(&ann, &verify).await, Conflict::Verified);
+    assert!(!store.has_token(TokenKind::Verify, &verify, now).await.unwrap());
+    assert!(store.has_token(TokenKind::Verified, &verify, now).await.unwrap());
+    assert_eq!(bed.changes().await.last().unwrap().subject, Changed::User(ann.id));
+}
+
+async fn a_token_spent_twice_at_once_has_one_winner(bed: Bed) {
+    let other = bed.again(Migrate::Never).await.unwrap();
+    for round in 0..5 {
+        let ann = bed.add(&NewUser { is_active: true, ..new_user(&format!("ann{round}")) }).await;
+        let (reset, verify) = (
+            give(&bed, TokenKind::Reset, ann.id).await,
+            give(&bed, TokenKind::Verify, ann.id).await,
+        );
+        let (event, hash) = (event("x"), hash(19_456));
+        let (a, b) = tokio::join!(
+            bed.store.update_verified_by_token(&ann, &verify, &event),
+            other.update_verified_by_token(&ann, &verify, &event),
+        );
+        assert_eq!([&a, &b].iter().filter(|taken| taken.is_ok()).count(), 1, "{a:?} {b:?}");
+        let (a, b) = tokio::join!(
+            bed.store.update_password_by_token(&ann, &reset, &hash, &event),
+            other.update_password_by_token(&ann, &reset, &hash, &event),
+        );
+        assert_eq!([&a, &b].iter().filter(|taken| taken.is_ok()).count(), 1, "{a:?} {b:?}");
+    }
 }
 
 async fn changes_are_what_others_must_notice_and_nothing_else(bed: Bed) {

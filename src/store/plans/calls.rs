@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::super::{
     EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow, SessionKind, SessionRow,
-    SignIn, Store, StoreError, TokenKind,
+    SignIn, Store, StoreError, TokenKind, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
 use crate::identity::hashing::Kind;
-use crate::identity::user::{Method, RoleGrant};
+use crate::identity::user::{Method, RoleGrant, User};
 use crate::web::language::Language;
 
 const AT: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -53,6 +53,7 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.has_token(TokenKind::SetUp, &token, AT).await?;
     store.insert_first_administrator(id, &person("ann"), &token, &event()).await?;
     let other = store.insert_user(entropy.uuid(), &person("bob"), &event()).await?;
+    call_tokens(store, &other).await?;
     store.find_user(id).await?;
     store.find_user_by_email("ann@example.com").await?;
     store.find_user_by_username("ann").await?;
@@ -72,6 +73,15 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.update_password_kind(&Kind::current(), Duration::from_millis(1)).await?;
     call_sessions(store, id).await?;
     store.delete_user(other.id, &event()).await
+}
+
+async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
+    let token =
+        |kind, digest| UserToken { kind, user: user.id, digest, expires_at: Timestamp::NEVER };
+    store.replace_token(&token(TokenKind::Reset, [3; 32]), Some(&event())).await?;
+    store.update_password_by_token(user, &[3; 32], "x", &event()).await?;
+    store.replace_token(&token(TokenKind::Verify, [4; 32]), None).await?;
+    store.update_verified_by_token(user, &[4; 32], &event()).await.map(drop)
 }
 
 async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError> {

@@ -1,0 +1,110 @@
+//! Letters: asking for one without saying who one is, and who gets which.
+
+use std::sync::Arc;
+
+use super::{Accounts, Actor, LinkKind, Mistake, People};
+use crate::config::Config;
+use crate::identity::user::{InvalidEmail, User, fold_email};
+use crate::mail::{Addressee, AskError, Desk};
+use crate::store::{Conflict, HeldLetter, LetterKind, StoreError};
+use crate::web::language::Language;
+
+/// An e-mail somebody typed, folded: whether or not there is such an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypedEmail(String);
+
+impl TypedEmail {
+    /// Reads what was typed.
+    ///
+    /// # Errors
+    /// [`InvalidEmail`].
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        fold_email(text).map(Self)
+    }
+}
+
+impl Accounts {
+    /// Whether mail is sent at all.
+    #[must_use]
+    pub const fn sends_mail(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// Asks for a letter to an address. What is done here is the same whether or not there is such an
+    /// account: who gets a letter is looked up later. Without `mail` nothing is.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask_for_letter(
+        &self,
+        kind: LetterKind,
+        email: &TypedEmail,
+        language: Language,
+        from: &Actor,
+    ) -> Result<(), AskError> {
+        match &self.outbox {
+            Some(outbox) => outbox.ask(kind, &email.0, language, from.address).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tells the courier whom a letter is for.
+pub struct LetterDesk {
+    people: People,
+    config: Arc<Config>,
+}
+
+impl LetterDesk {
+    /// A desk over accounts; links lead to the configuration's `public_url`.
+    #[must_use]
+    pub const fn new(people: People, config: Arc<Config>) -> Self {
+        Self { people, config }
+    }
+
+    /// The account a letter is for: once it was found, that one and no other, and only while it has
+    /// the e-mail the letter was asked for with.
+    async fn find(&self, letter: &HeldLetter) -> Result<Option<User>, StoreError> {
+        let store = self.people.store();
+        let found = match letter.subject {
+            Some(id) => store.find_user(id).await?,
+            None => store.find_user_by_email(&letter.recipient).await?,
+        };
+        let is_for = |user: &User| *user.email_folded == *letter.recipient;
+        Ok(found.filter(is_for).filter(|user| may_get(letter.kind, user)))
+    }
+}
+
+/// Mail goes only to people who may sign in, and nobody verifies an e-mail twice.
+const fn may_get(kind: LetterKind, user: &User) -> bool {
+    match kind {
+        LetterKind::Reset => user.is_active,
+        LetterKind::Verify => user.is_active && !user.is_verified,
+    }
+}
+
+impl Desk for LetterDesk {
+    async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, StoreError> {
+        let Some(user) = self.find(letter).await? else { return Ok(None) };
+        let kind = match letter.kind {
+            LetterKind::Reset => LinkKind::Reset,
+            LetterKind::Verify => LinkKind::Verify,
+        };
+        match self.people.issue_link(&user, kind, &self.config).await {
+            Ok(link) => Ok(Some(Addressee { user: user.id, email: user.email, link: link.url })),
+            // Gone or switched off since it was looked up.
+            Err(Mistake::Conflict(Conflict::Gone)) => Ok(None),
+            Err(Mistake::Conflict(conflict)) => Err(StoreError::Conflict(conflict)),
+            Err(Mistake::Store(error)) => Err(error),
+            Err(
+                mistake @ (Mistake::Email
+                | Mistake::Username
+                | Mistake::Profile(_)
+                | Mistake::Role(_)
+                | Mistake::Password(_)
+                | Mistake::Busy
+                | Mistake::Session(_)),
+            ) => Err(StoreError::Corrupt(mistake.to_string())),
+        }
+    }
+}
