@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Accounts, Actor, LinkKind, Mistake, People};
 use crate::config::Config;
 use crate::identity::user::{InvalidEmail, User, fold_email};
-use crate::mail::{Addressee, AskError, Desk};
+use crate::mail::{Addressee, AskError, Desk, DeskError};
 use crate::store::{Conflict, HeldLetter, LetterKind, StoreError};
 use crate::web::language::Language;
 
@@ -84,7 +84,7 @@ const fn may_get(kind: LetterKind, user: &User) -> bool {
 }
 
 impl Desk for LetterDesk {
-    async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, StoreError> {
+    async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, DeskError> {
         let Some(user) = self.find(letter).await? else { return Ok(None) };
         let kind = match letter.kind {
             LetterKind::Reset => LinkKind::Reset,
@@ -94,17 +94,7 @@ impl Desk for LetterDesk {
             Ok(link) => Ok(Some(Addressee { user: user.id, email: user.email, link: link.url })),
             // Gone or switched off since it was looked up.
             Err(Mistake::Conflict(Conflict::Gone)) => Ok(None),
-            Err(Mistake::Conflict(conflict)) => Err(StoreError::Conflict(conflict)),
-            Err(Mistake::Store(error)) => Err(error),
-            Err(
-                mistake @ (Mistake::Email
-                | Mistake::Username
-                | Mistake::Profile(_)
-                | Mistake::Role(_)
-                | Mistake::Password(_)
-                | Mistake::Busy
-                | Mistake::Session(_)),
-            ) => Err(StoreError::Corrupt(mistake.to_string())),
+            Err(mistake) => Err(mistake.into()),
         }
     }
 }

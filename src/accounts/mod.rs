@@ -66,6 +66,12 @@ impl Accounts {
         self.people.store().find_user(id).await
     }
 
+    /// Where letters wait; `None` where no mail is sent.
+    #[must_use]
+    pub const fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_ref()
+    }
+
     /// The sessions.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {

@@ -25,6 +25,8 @@ pub(super) fn run(desk: &mut Desk) -> Result<(), Failure> {
             StartError::Configuration(_)
             | StartError::Secret(_)
             | StartError::Pages(_)
+            | StartError::Carrier(_)
+            | StartError::Mail(_)
             | StartError::Thread(_),
         )
         | ServeError::Log(_)

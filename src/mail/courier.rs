@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::CarryError;
-use super::{Carrier, Desk, Outbox, Stationery};
+use super::{Carrier, Desk, DeskError, Outbox, Stationery};
 use crate::clock::Entropy;
 use crate::store::{Event, HeldLetter, StoreError};
 use crate::telemetry::log::Causes;
@@ -105,8 +105,8 @@ impl<D: Desk> Courier<D> {
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = self.attempt(&letter).await {
                 // Nobody lets go of the letter: it is taken again when holding it has ended.
-                let error = Causes(&error);
-                tracing::warn!(mail.id = letter.id, %error, "the outbox could not be used");
+                let error = Causes(error.as_ref());
+                tracing::warn!(mail.id = letter.id, %error, "a letter could not be prepared");
             }
         }));
         // A panic has been reported where it happened.
@@ -114,7 +114,7 @@ impl<D: Desk> Courier<D> {
     }
 
     /// Tries to send a letter, holding it all the while.
-    async fn attempt(&self, letter: &HeldLetter) -> Result<(), StoreError> {
+    async fn attempt(&self, letter: &HeldLetter) -> Result<(), DeskError> {
         let mut sending = std::pin::pin!(self.send(letter));
         let mut renewal = tokio::time::interval(RENEW);
         renewal.reset();
@@ -129,10 +129,10 @@ impl<D: Desk> Courier<D> {
                 }
             }
         };
-        self.conclude(letter, outcome).await
+        Ok(self.conclude(letter, outcome).await?)
     }
 
-    async fn send(&self, letter: &HeldLetter) -> Result<Outcome, StoreError> {
+    async fn send(&self, letter: &HeldLetter) -> Result<Outcome, DeskError> {
         let Some(to) = self.desk.address(letter).await? else { return Ok(Outcome::ForNobody) };
         if letter.subject.is_none() {
             self.outbox.store.update_letter_subject(letter, to.user).await?;

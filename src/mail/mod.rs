@@ -68,13 +68,16 @@ pub struct Addressee {
     pub link: SecretString,
 }
 
+/// Why it could not be told whom a letter is for.
+pub type DeskError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Knows accounts.
 pub trait Desk: Send + Sync + 'static {
     /// Whom a letter is for, with a link made for this attempt; `None` if nobody is to get it (any more).
     fn address(
         &self,
         letter: &HeldLetter,
-    ) -> impl Future<Output = Result<Option<Addressee>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Addressee>, DeskError>> + Send;
 }
 
 impl Outbox {

@@ -22,6 +22,7 @@ pub(super) enum Purpose {
     SignIn,
     SignOut,
     SetUp,
+    Forgot,
 }
 
 impl Purpose {
@@ -30,6 +31,7 @@ impl Purpose {
             Self::SignIn => "sign-in",
             Self::SignOut => "sign-out",
             Self::SetUp => "set-up",
+            Self::Forgot => "forgot",
         }
     }
 }

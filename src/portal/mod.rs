@@ -5,6 +5,7 @@
 
 mod account;
 mod arrival;
+mod forgot;
 mod forms;
 mod set_up;
 mod sign_in;
@@ -29,13 +30,15 @@ use crate::web::origin::Site;
 use crate::web::page::{PageError, Pages};
 
 /// The templates of the portal's pages, by name.
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("login", include_str!("templates/login.html")),
     ("signed-in", include_str!("templates/signed-in.html")),
     ("logout", include_str!("templates/logout.html")),
     ("account", include_str!("templates/account.html")),
     ("setup", include_str!("templates/setup.html")),
     ("setup-over", include_str!("templates/setup-over.html")),
+    ("forgot", include_str!("templates/forgot.html")),
+    ("check-mail", include_str!("templates/check-mail.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),
 ];
 
@@ -69,6 +72,7 @@ enum Page {
     SignOut,
     Account,
     SetUp,
+    Forgot,
 }
 
 impl Page {
@@ -80,13 +84,16 @@ impl Page {
             "logout" => Some(Self::SignOut),
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
+            "forgot-password" => Some(Self::Forgot),
             _ => None,
         }
     }
 
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::SignIn | Self::SignOut | Self::SetUp => &[Method::GET, Method::POST],
+            Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot => {
+                &[Method::GET, Method::POST]
+            }
             Self::Continue | Self::Account => &[Method::GET],
         }
     }
@@ -141,6 +148,7 @@ impl Portal {
                 Page::SignIn => self.sign_in(visit, body).await,
                 Page::SignOut => self.sign_out(visit, body).await,
                 Page::SetUp => self.set_up(visit, body).await,
+                Page::Forgot => self.forgot(visit, body).await,
                 Page::Continue | Page::Account => Err(Failure::wrong_method(page.methods())),
             };
         }
@@ -151,6 +159,7 @@ impl Portal {
             Page::SignOut => self.show_sign_out(visit, &query).await,
             Page::Account => self.show_account(visit),
             Page::SetUp => self.show_set_up(visit, &query).await,
+            Page::Forgot => self.show_forgot(visit),
         }
     }
 
@@ -240,6 +249,7 @@ mod tests {
             ("logout", Some(Page::SignOut)),
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
+            ("forgot-password", Some(Page::Forgot)),
             ("login/", None),
             ("Login", None),
             ("register", None),

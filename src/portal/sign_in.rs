@@ -32,6 +32,8 @@ struct Shown {
     error: Option<&'static str>,
     name_error: Option<&'static str>,
     password_error: Option<&'static str>,
+    /// A link to a new password can be asked for.
+    has_forgot: bool,
     token_field: &'static str,
     token: String,
 }
@@ -90,6 +92,7 @@ impl Portal {
     fn form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
         shown.title.clone_from(&visit.config.portal.title);
+        shown.has_forgot = self.accounts.sends_mail();
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
         let next = shown.next.clone();

@@ -10,6 +10,7 @@ pub mod examine;
 mod live;
 mod management;
 mod own;
+mod post;
 mod preview;
 mod record;
 mod refuse;

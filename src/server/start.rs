@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::live::{Live, session_settings};
 use super::preview::preview;
 use super::worker::{self, WorkerHandle};
-use super::{Drain, Gateway, ReloadError, Reloaded, accept, management, secret};
+use super::{Drain, Gateway, ReloadError, Reloaded, accept, management, post, secret};
 use crate::accounts::{Accounts, People, SetUpLink};
 use crate::api::Api;
 use crate::clock::{Clock, Entropy, Tick};
@@ -24,6 +24,7 @@ use crate::identity::bearer::Bearer;
 use crate::identity::hashing::Hasher;
 use crate::identity::keys::KeyRing;
 use crate::limit::SignInLimits;
+use crate::mail::{CarrierError, Outbox, TemplateError};
 use crate::policy::Policy;
 use crate::portal::Portal;
 use crate::session::{FollowError, Parts, Sessions};
@@ -78,6 +79,12 @@ pub enum StartError {
     /// A template does not compile.
     #[error("the pages cannot be put together")]
     Pages(#[from] PageError),
+    /// Mail cannot be sent as the configuration says.
+    #[error("mail cannot be sent")]
+    Carrier(#[from] CarrierError),
+    /// A template of mail does not compile.
+    #[error("mail cannot be put together")]
+    Mail(#[from] TemplateError),
     /// An address could not be bound.
     #[error("cannot listen on {address} (`{key}`)")]
     Listen {
@@ -120,6 +127,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     let management = config.management.map(|at| bind("management", at)).transpose()?;
     let gateway = assemble(config, options).await?;
     let live = gateway.live.load_full();
+    let courier = post::courier(&gateway)?;
     let mut tasks = vec![gateway.sessions.follow().await?];
     let (workers, threads) = start_workers(&gateway, live.config.workers)?;
     let slots = Arc::new(Semaphore::new(accept::CONNECTIONS));
@@ -135,6 +143,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
     if let Some(listener) = management {
         tasks.push(tokio::spawn(management::serve(listener, Arc::clone(&gateway))));
     }
+    tasks.extend(courier.map(|courier| tokio::spawn(courier.deliver())));
     tasks.push(tokio::spawn(keep_house(Arc::clone(&gateway))));
     Ok(Running { addresses, management: management_address, gateway, tasks, accepting, threads })
 }
@@ -187,7 +196,9 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
         entropy.clone(),
     );
     let limits = Arc::new(SignInLimits::new(clock.clone(), LIMIT_KEYS));
-    let accounts = Accounts::new(people, limits, sessions.clone(), Arc::clone(&metrics));
+    let outbox = || Outbox::new(store.clone(), clock.clone(), Arc::clone(&metrics));
+    let outbox = config.mail.is_some().then(outbox);
+    let accounts = Accounts::new(people, limits, sessions.clone(), Arc::clone(&metrics), outbox);
     let portal = Portal::new(accounts.clone(), entropy.clone(), preview())?;
     let access = access_log(&config).map_err(StartError::Thread)?;
     let (config, policy) = (Arc::new(config), Arc::new(policy));

@@ -1,0 +1,21 @@
+//! The courier, where the configuration says how mail is sent.
+
+use std::sync::Arc;
+
+use super::{Gateway, StartError};
+use crate::accounts::LetterDesk;
+use crate::mail::{Carrier, Courier, Letterhead, Stationery};
+
+/// Makes the courier that empties the gateway's outbox, if it has one.
+pub(super) fn courier(gateway: &Gateway) -> Result<Option<Courier<LetterDesk>>, StartError> {
+    let config = Arc::clone(&gateway.live.load().config);
+    let (Some(mail), Some(outbox)) = (&config.mail, gateway.accounts.outbox()) else {
+        return Ok(None);
+    };
+    let carrier = Carrier::new(&mail.delivery)?;
+    let site = config.public_url.host.as_str().to_owned();
+    let stationery = Stationery::new(Letterhead { from: mail.from.clone(), site })?;
+    let desk = LetterDesk::new(gateway.accounts.people().clone(), Arc::clone(&config));
+    let entropy = gateway.entropy.clone();
+    Ok(Some(Courier::new(outbox.clone(), desk, stationery, carrier, entropy)))
+}
