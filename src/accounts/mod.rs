@@ -14,7 +14,7 @@ pub mod visit;
 use std::sync::Arc;
 
 pub use draft::{Actor, Draft, Mistake};
-pub use links::{Link, LinkKind};
+pub use links::{Link, LinkError, LinkKind, LinkState};
 pub use people::{People, SetUpLink, read_id};
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 
