@@ -11,12 +11,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{Actor, Mistake, People};
+use super::sign_in::BUSY_RETRY;
+use super::{Accounts, Actor, Mistake, People};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::identity::keys::sha256;
 use crate::identity::user::User;
-use crate::store::{Conflict, Event, StoreError, TokenKind, UserToken};
+use crate::limit::LinkAttempt;
+use crate::store::{Changed, Conflict, Event, StoreError, TokenKind, UserToken};
 
 /// What a link is good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,37 @@ pub struct Link {
     pub url: SecretString,
     /// Its end.
     pub expires_at: Timestamp,
+}
+
+/// What somebody finds who opens a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkState {
+    /// It is good, for this account.
+    Live(Box<User>),
+    /// The e-mail is verified, by this link or otherwise.
+    Done,
+    /// It is spent, past its end, made up, or void for another cause.
+    Void,
+}
+
+/// Why a link could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It is spent, past its end, made up, or void for another cause: which is told to nobody.
+    #[error("the link is no longer valid")]
+    Void,
+    /// The e-mail is verified already.
+    #[error("the e-mail is verified already")]
+    Verified,
+    /// The password policy refused the password; the reason is for the person.
+    #[error("{0}")]
+    Password(String),
+    /// Too many tokens that were none, or the hashing queue is full: 429.
+    #[error("too many attempts")]
+    TooMany(Duration),
+    /// The store failed, or something that no link can cause.
+    #[error("the link could not be used")]
+    Failed(#[source] Mistake),
 }
 
 /// How long a link is good for: as long as those of `FastAPI` Users.
@@ -55,6 +88,14 @@ impl LinkKind {
         match self {
             Self::Reset => "reset-password",
             Self::Verify => "verify",
+        }
+    }
+
+    /// The event of handing one on.
+    const fn event(self) -> &'static str {
+        match self {
+            Self::Reset => "reset-link",
+            Self::Verify => "verify-link",
         }
     }
 
@@ -94,8 +135,7 @@ impl People {
         config: &Config,
         actor: &Actor,
     ) -> Result<Link, Mistake> {
-        let mut event = actor.event(self.now(), "link", Some(user.id));
-        kind.page().clone_into(&mut event.detail);
+        let event = actor.event(self.now(), kind.event(), Some(user.id));
         self.issue(user, kind, config, Some(&event)).await
     }
 
@@ -120,16 +160,25 @@ impl People {
         Ok(Link { url: url.into(), expires_at })
     }
 
-    /// Whether the token of a link would be taken; spends nothing.
+    /// What a link would do; spends nothing.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn is_link_token(&self, kind: LinkKind, token: &str) -> Result<bool, StoreError> {
-        let Some(held) = self.find_token(token).await? else { return Ok(false) };
-        match kind {
-            LinkKind::Reset if !held.user.is_active => Ok(false),
-            LinkKind::Reset | LinkKind::Verify => self.is_live(kind.token(), &held).await,
-        }
+    pub async fn look_at_link(&self, kind: LinkKind, token: &str) -> Result<LinkState, StoreError> {
+        let Some(held) = self.find_token(token).await? else { return Ok(LinkState::Void) };
+        let is_live = self.is_live(kind.token(), &held).await?;
+        Ok(match kind {
+            LinkKind::Reset if is_live && held.user.is_active => {
+                LinkState::Live(Box::new(held.user))
+            }
+            LinkKind::Reset => LinkState::Void,
+            LinkKind::Verify if held.user.is_verified => {
+                let is_known = is_live || self.is_live(TokenKind::Verified, &held).await?;
+                if is_known { LinkState::Done } else { LinkState::Void }
+            }
+            LinkKind::Verify if is_live => LinkState::Live(Box::new(held.user)),
+            LinkKind::Verify => LinkState::Void,
+        })
     }
 
     /// Sets a new password by the token of a link, which is spent by nothing but success: ends every
@@ -139,7 +188,7 @@ impl People {
     /// # Errors
     /// [`Mistake`]; [`Conflict::Token`] for a token that is spent, past its end, unknown, or of an
     /// account that is not active; [`Mistake::Password`].
-    pub async fn reset_password(
+    async fn reset_password(
         &self,
         token: &str,
         password: SecretString,
@@ -162,7 +211,7 @@ impl People {
     /// [`Mistake`]; [`Conflict::Token`] for a token that is spent, past its end, unknown, or of an
     /// account that has another e-mail now; [`Conflict::Verified`] for a good one, or the one that did
     /// it, when the e-mail is verified.
-    pub async fn verify_email(&self, token: &str, actor: &Actor) -> Result<User, Mistake> {
+    async fn verify_email(&self, token: &str, actor: &Actor) -> Result<User, Mistake> {
         let bad = Mistake::Conflict(Conflict::Token);
         let Some(held) = self.find_token(token).await? else { return Err(bad) };
         let is_live = self.is_live(TokenKind::Verify, &held).await?;
@@ -192,6 +241,65 @@ impl People {
         event.actor.clone_from(&user.email);
         event
     }
+}
+
+impl Accounts {
+    /// Sets a new password by the token of a link, which only success spends: ends every session of the
+    /// account, here at once, and voids its other links. Says whose it was.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn reset_password(
+        &self,
+        token: &str,
+        password: SecretString,
+        from: &Actor,
+    ) -> Result<User, LinkError> {
+        let attempt = self.begin_link(from)?;
+        let outcome = self.people.reset_password(token, password, from).await;
+        let user = settle(attempt, outcome)?;
+        self.sessions.apply(&Changed::User(user.id));
+        let people = self.people.clone();
+        tokio::spawn(async move { people.measure_new_kinds().await });
+        Ok(user)
+    }
+
+    /// Verifies an e-mail by the token of a link, in force here at once. The account as it is then.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn verify_email(&self, token: &str, from: &Actor) -> Result<User, LinkError> {
+        let attempt = self.begin_link(from)?;
+        let user = settle(attempt, self.people.verify_email(token, from).await)?;
+        self.sessions.apply(&Changed::User(user.id));
+        Ok(user)
+    }
+
+    fn begin_link(&self, from: &Actor) -> Result<LinkAttempt<'_>, LinkError> {
+        self.limits
+            .begin_link(from.address)
+            .map_err(|limited| LinkError::TooMany(limited.retry_after))
+    }
+}
+
+/// Ends an attempt: only a token that is not good counts.
+fn settle(attempt: LinkAttempt<'_>, outcome: Result<User, Mistake>) -> Result<User, LinkError> {
+    if !matches!(outcome, Err(Mistake::Conflict(Conflict::Token))) {
+        attempt.take_back();
+    }
+    outcome.map_err(|mistake| match mistake {
+        Mistake::Conflict(Conflict::Token) => LinkError::Void,
+        Mistake::Conflict(Conflict::Verified) => LinkError::Verified,
+        Mistake::Password(reason) => LinkError::Password(reason),
+        Mistake::Busy => LinkError::TooMany(BUSY_RETRY),
+        other @ (Mistake::Email
+        | Mistake::Username
+        | Mistake::Profile(_)
+        | Mistake::Role(_)
+        | Mistake::Conflict(_)
+        | Mistake::Store(_)
+        | Mistake::Session(_)) => LinkError::Failed(other),
+    })
 }
 
 fn write_token(user: Uuid, random: &[u8; RANDOM]) -> String {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use draft::{Actor, Draft, Mistake};
 pub use letters::{LetterDesk, TypedEmail};
-pub use links::{Link, LinkKind};
+pub use links::{Link, LinkError, LinkKind, LinkState};
 pub use people::{People, SetUpLink, read_id};
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 

@@ -127,7 +127,7 @@ const LONGEST_ATTEMPT: usize = 4096;
 /// Longest name kept as it is for counting; longer ones are counted by digest.
 const LONGEST_NAME: usize = 320;
 /// When to try again after the hashing queue was full.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
+pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 /// What an event says about why an attempt failed. Operators read it; clients never do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

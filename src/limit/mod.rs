@@ -1,4 +1,4 @@
-//! Limits on failed sign-ins: bounded memory, sliding windows in monotonic time.
+//! Limits on failed sign-ins and on guesses at links: bounded memory, sliding windows in monotonic time.
 //!
 //! Knows nothing of passwords, accounts or answers: it counts what it is told.
 
@@ -20,7 +20,8 @@ use window::Window;
 /// 20 failures per address (IPv6 by /64) in 10 minutes, 10 per account and address in 10 minutes,
 /// 100 per account in an hour. `account` is one text for every name of an account, or the folded name
 /// as typed where there is none: unknown accounts are counted like known ones. Attempts whose address is
-/// unknown count as those of one address.
+/// unknown count as those of one address. Tokens of links that are not good are counted for themselves, 20
+/// per address in 10 minutes: whoever forgot a password has guessed at it before, and still may reset it.
 pub struct SignInLimits {
     clock: Clock,
     /// Makes keys of accounts and addresses: 64 bits under a random key, so neither does the length
@@ -33,6 +34,7 @@ struct Windows {
     address: Window,
     pair: Window,
     account: Window,
+    link: Window,
 }
 
 /// Where an attempt is counted.
@@ -69,6 +71,7 @@ impl SignInLimits {
             address: Window::new(20, Duration::from_mins(10), capacity),
             pair: Window::new(10, Duration::from_mins(10), capacity),
             account: Window::new(100, Duration::from_hours(1), capacity),
+            link: Window::new(20, Duration::from_mins(10), capacity),
         };
         Self { clock, hashing: RandomState::new(), windows: Mutex::new(windows) }
     }
@@ -105,6 +108,22 @@ impl SignInLimits {
             account: windows.account.record(keys.account, now),
         };
         Ok(Attempt { limits: self, keys, counted, at: now })
+    }
+
+    /// Begins an attempt to spend the token of a link; as [`SignInLimits::begin`].
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn begin_link(&self, address: Option<IpAddr>) -> Result<LinkAttempt<'_>, Limited> {
+        let key = self.key(address.map(limit_key));
+        let mut windows = self.lock();
+        let at = self.clock.tick();
+        if let Some(retry_after) = windows.link.wait(key, at) {
+            return Err(Limited { retry_after });
+        }
+        // Under its limit, so it is counted.
+        let _counted = windows.link.record(key, at);
+        Ok(LinkAttempt { limits: self, key, at })
     }
 
     fn key(&self, of: impl Hash) -> u64 {
@@ -159,6 +178,21 @@ impl Attempt<'_> {
     }
 }
 
+/// An attempt to spend the token of a link. Dropped, it counts as a guess.
+#[must_use]
+pub struct LinkAttempt<'a> {
+    limits: &'a SignInLimits,
+    key: u64,
+    at: Tick,
+}
+
+impl LinkAttempt<'_> {
+    /// Uncounts the attempt: the token was good, or nobody looked at it.
+    pub fn take_back(self) {
+        self.limits.lock().link.forget(self.key, self.at);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -195,6 +229,20 @@ mod tests {
         assert_eq!(on_one, 100, "per account");
         let unknown = failures(|i| limits.begin(None, &format!("v{i}"), false).is_ok());
         assert_eq!(unknown, 20, "unknown addresses are one");
+    }
+
+    #[test]
+    fn guesses_at_links_are_counted_by_address_and_apart_from_sign_ins() {
+        let (limits, clock) = limits();
+        assert_eq!(failures(|i| limits.begin(numbered(1), &format!("u{i}"), false).is_ok()), 20);
+        for _ in 0..50 {
+            limits.begin_link(numbered(1)).unwrap().take_back();
+        }
+        assert_eq!(failures(|_| limits.begin_link(numbered(1)).is_ok()), 20);
+        assert!(limits.begin_link(numbered(2)).is_ok());
+        assert!(limits.begin(numbered(2), "ann", false).is_ok());
+        clock.advance_monotonic(Duration::from_mins(10));
+        assert!(limits.begin_link(numbered(1)).is_ok());
     }
 
     #[test]

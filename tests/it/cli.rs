@@ -110,6 +110,7 @@ fn check(name: &str, desk: &Desk, text: &str) {
         omit_expression => true,
         filters => vec![
             (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"),
+            (r"token=[A-Za-z0-9_-]{64}\n", "token=[token]\n"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[time]"),
             (directory.as_str(), "[directory]"),
         ]
@@ -197,7 +198,7 @@ fn explain_knows_accounts_their_grants_and_what_would_help() {
 #[test]
 fn an_account_lives_from_create_to_delete() {
     let desk = Desk::new(GOOD);
-    let lines: [&[&str]; 24] = [
+    let lines: [&[&str]; 27] = [
         &["user", "list"],
         &["user", "create-admin", "ann@example.com", "--password-stdin"],
         &["user", "create-admin", "ann@example.com", "--password-stdin"],
@@ -232,7 +233,10 @@ fn an_account_lives_from_create_to_delete() {
         &["user", "revoke", "ben@example.com", "analist", "ops"],
         &["user", "set-password", "ben@example.com", "--password-stdin"],
         &["user", "deactivate", "ben@example.com"],
+        &["user", "reset-link", "ben@example.com"],
         &["user", "activate", "ben@example.com"],
+        &["user", "reset-link", "ben@example.com"],
+        &["user", "reset-link", "nobody@example.com"],
         &["user", "deactivate", "ann@example.com"],
         &["user", "delete", "ann@example.com"],
         &["user", "delete", "ben@example.com"],

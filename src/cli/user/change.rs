@@ -1,17 +1,20 @@
 //! Changing accounts.
 
-use std::io::Write;
+use std::io::{self, Write};
+
+use secrecy::ExposeSecret;
 
 use super::{GrantArgs, RevokeArgs, SetPasswordArgs, WhoArgs, find};
-use crate::accounts::{Actor, People};
+use crate::accounts::{Actor, LinkKind, Mistake, People};
 use crate::cli::desk::{self, Desk};
 use crate::cli::failure::Failure;
+use crate::cli::output::printable;
 use crate::cli::role::warn_of_undefined;
 use crate::clock::Timestamp;
 use crate::config::duration;
 use crate::identity::user::{RoleGrant, User};
 use crate::server::examine::Examined;
-use crate::store::{Flag, Store};
+use crate::store::{Conflict, Flag, Store};
 
 /// Everything a change needs.
 struct Opened {
@@ -38,6 +41,32 @@ pub(super) async fn set_password(args: &SetPasswordArgs, desk: &mut Desk) -> Res
     let password = args.password.read(&opened.user.email)?;
     opened.people.set_password(&opened.user, password, &Actor::cli()).await?;
     writeln!(desk.out, "set the password of {}; every session of it has ended", opened.user.email)?;
+    Ok(())
+}
+
+/// Prints a link to set a new password: the link alone on standard output, what it is beside it.
+///
+/// # Errors
+/// [`Failure::Failed`] for an account that is not active.
+pub(super) async fn reset_link(who: &WhoArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let Opened { examined, people, user, .. } = open(who, desk).await?;
+    let (kind, config) = (LinkKind::Reset, &examined.config);
+    let link = match people.issue_link_as(&user, kind, config, &Actor::cli()).await {
+        Err(Mistake::Conflict(Conflict::Gone)) => {
+            return Err(Failure::Failed(format!(
+                "{} is not active; activate it first",
+                printable(&user.email)
+            )));
+        }
+        issued => issued?,
+    };
+    writeln!(
+        io::stderr().lock(),
+        "whoever opens this link sets a new password for {}, once, until {}:",
+        printable(&user.email),
+        link.expires_at
+    )?;
+    writeln!(desk.out, "{}", link.url.expose_secret())?;
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub(super) enum UserCommand {
     Show(ShowArgs),
     /// Set a password, ending every session of the account
     SetPassword(SetPasswordArgs),
+    /// Print a link by which the owner of an account sets a new password, good once and for an hour
+    ResetLink(WhoArgs),
     /// Let an account sign in again
     Activate(WhoArgs),
     /// Keep an account from signing in, ending its sessions
@@ -153,6 +155,7 @@ pub(super) async fn run(command: &UserCommand, desk: &mut Desk) -> Result<(), Fa
         UserCommand::List(args) => view::list(args, desk).await,
         UserCommand::Show(args) => view::show(args, desk).await,
         UserCommand::SetPassword(args) => change::set_password(args, desk).await,
+        UserCommand::ResetLink(args) => change::reset_link(args, desk).await,
         UserCommand::Activate(args) => change::set_flag(args, Flag::Active(true), desk).await,
         UserCommand::Deactivate(args) => change::set_flag(args, Flag::Active(false), desk).await,
         UserCommand::Verify(args) => change::set_flag(args, Flag::Verified, desk).await,
