@@ -176,14 +176,7 @@ impl Builder {
         };
         let (address, management) = (port("PORT"), port("MANAGEMENT_PORT"));
         let (out, err) = (self.directory.path().join("out"), self.directory.path().join("err"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["serve".as_ref(), "-c".as_ref(), file.as_os_str()])
-            .envs(&self.environment)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(fs::File::create(&err).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child = serve(&file, &self.environment, stdout, &err);
         let pipe = child.stdout.take();
         let Self { environment, directory, .. } = self;
         let mut process =
@@ -191,6 +184,23 @@ impl Builder {
         process.wait_until_ready().await;
         (process, pipe)
     }
+}
+
+/// Starts the binary; what it says replaces what is in the file `err`.
+fn serve(
+    file: &Path,
+    environment: &BTreeMap<String, String>,
+    out: impl Into<Stdio>,
+    err: &Path,
+) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["serve".as_ref(), "-c".as_ref(), file.as_os_str()])
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(fs::File::create(err).unwrap())
+        .spawn()
+        .unwrap()
 }
 
 /// Reads a configuration file as `serve` does, with this environment and no other.
@@ -432,6 +442,15 @@ impl Process {
         };
         let in_time = tokio::time::timeout(Duration::from_mins(1), ready).await.is_ok();
         assert!(in_time, "serve is not ready: {}", self.stderr());
+    }
+
+    /// Kills it as the system does when it has no memory left, and starts it again over the same data.
+    pub async fn kill_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let out = fs::File::create(&self.out).unwrap();
+        self.child = serve(&self.file, &self.environment, out, &self.err);
+        self.wait_until_ready().await;
     }
 
     /// Somebody not signed in.

@@ -1,0 +1,51 @@
+//! Asking for letters, as JSON (`accounts-http` sections 5 and 6). The answer is the same whether or not
+//! there is such an account, and so is what is done before it.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use serde_json::json;
+
+use super::bodies::{Complaint, json, unprocessable};
+use super::input::Input;
+use super::{Api, refuse_foreign};
+use crate::accounts::TypedEmail;
+use crate::accounts::visit::{Answer, Visit, store_failure};
+use crate::mail::AskError;
+use crate::store::LetterKind;
+use crate::web::failure::Failure;
+use crate::web::language::Language;
+
+impl Api {
+    /// Asks for a letter: 202, whoever it is for. Where no mail is sent nothing comes of it.
+    pub(super) async fn ask_for_letter<B>(
+        &self,
+        visit: &Visit,
+        kind: LetterKind,
+        body: B,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        refuse_foreign(visit, false)?;
+        let mut input = Input::read(&visit.headers, body).await?;
+        let mut complaints = Vec::new();
+        let text = input.text("email", &mut complaints);
+        let typed = TypedEmail::parse(&text);
+        if typed.is_err() && complaints.is_empty() {
+            complaints.push(Complaint::NotAnEmail("email", text));
+        }
+        let Ok(email) = typed.map_err(drop).and_then(|email| {
+            if complaints.is_empty() { Ok(email) } else { Err(()) }
+        }) else {
+            return Err(unprocessable(&complaints));
+        };
+        let (language, from) = (Language::of(&visit.headers), visit.actor());
+        match self.accounts.ask_for_letter(kind, &email, language, &from).await {
+            Ok(()) => json(StatusCode::ACCEPTED, &json!(null)),
+            Err(AskError::TooMany(after)) => Err(Failure::too_many(after)),
+            Err(AskError::Store(error)) => Err(store_failure(error)),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Mail, from what somebody asks for to what a real mail server has kept.
+
+mod asking;
+mod delivery;
+mod server;
+
+use crate::harness::{Builder, Gateway, email};
+use crate::raw::{Client, Response};
+use server::MailServer;
+
+const YAML: &str = r#"
+upstreams: { app: "http://127.0.0.1:1" }
+routes: [{ path: "/app", upstream: app, allow: authenticated }]
+mail: { from: "Quay <no-reply@example.com>", smtp: "${SMTP}" }
+"#;
+
+/// A gateway about to be started that sends mail by this URL.
+fn by(url: &str) -> Builder {
+    Gateway::builder(YAML).with("SMTP", url)
+}
+
+/// A gateway with people, and the mail server it sends by.
+async fn start(people: &[&str]) -> (MailServer, Gateway) {
+    let server = MailServer::start().await;
+    let gateway = by(&server.url()).start().await;
+    for who in people {
+        gateway.person(who).create().await;
+    }
+    (server, gateway)
+}
+
+/// Asks for a letter as JSON.
+async fn ask(client: &Client, endpoint: &str, who: &str) -> Response {
+    let body = serde_json::json!({"email": email(who)}).to_string();
+    client.post(endpoint).body("application/json", body).send().await
+}
+
+const FORGOT: &str = "/auth/forgot-password";
+const VERIFY: &str = "/auth/request-verify-token";
+
+/// Asks for a letter that is promised.
+async fn promised(client: &Client, endpoint: &str, who: &str) {
+    assert_eq!(ask(client, endpoint, who).await.expect(202).text(), "null");
+}
+
+/// Spends a reset link as JSON; whether it was good.
+async fn resets(client: &Client, link: &str) -> bool {
+    let token = link.split_once("?token=").unwrap().1;
+    let body = serde_json::json!({"token": token, "password": "nine lanterns by the quay"});
+    let answer = client.post("/auth/reset-password").body("application/json", body.to_string());
+    answer.send().await.status == 200
+}
