@@ -22,6 +22,8 @@ pub(super) enum Purpose {
     SignIn,
     SignOut,
     SetUp,
+    Reset,
+    Verify,
 }
 
 impl Purpose {
@@ -30,6 +32,8 @@ impl Purpose {
             Self::SignIn => "sign-in",
             Self::SignOut => "sign-out",
             Self::SetUp => "set-up",
+            Self::Reset => "reset",
+            Self::Verify => "verify",
         }
     }
 }

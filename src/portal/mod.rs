@@ -1,4 +1,5 @@
-//! Pages for people: signing in and out, the account, setting up the first administrator.
+//! Pages for people: signing in and out, the account, setting up the first administrator, setting a new
+//! password and verifying an e-mail by a link.
 //!
 //! Every page works without JavaScript. Kept out: what signing in means (`accounts`), how a page looks
 //! (`web::page`), and every JSON endpoint.
@@ -6,6 +7,7 @@
 mod account;
 mod arrival;
 mod forms;
+mod links;
 mod set_up;
 mod sign_in;
 mod sign_out;
@@ -19,8 +21,8 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body::Body;
 use serde::Serialize;
 
-use crate::accounts::Accounts;
 use crate::accounts::visit::{Answer, Visit};
+use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
@@ -29,13 +31,17 @@ use crate::web::origin::Site;
 use crate::web::page::{PageError, Pages};
 
 /// The templates of the portal's pages, by name.
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("login", include_str!("templates/login.html")),
     ("signed-in", include_str!("templates/signed-in.html")),
     ("logout", include_str!("templates/logout.html")),
     ("account", include_str!("templates/account.html")),
     ("setup", include_str!("templates/setup.html")),
     ("setup-over", include_str!("templates/setup-over.html")),
+    ("reset-password", include_str!("templates/reset-password.html")),
+    ("verify", include_str!("templates/verify.html")),
+    ("verified", include_str!("templates/verified.html")),
+    ("link-over", include_str!("templates/link-over.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),
 ];
 
@@ -69,6 +75,7 @@ enum Page {
     SignOut,
     Account,
     SetUp,
+    Link(LinkKind),
 }
 
 impl Page {
@@ -80,13 +87,17 @@ impl Page {
             "logout" => Some(Self::SignOut),
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
+            "reset-password" => Some(Self::Link(LinkKind::Reset)),
+            "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
         }
     }
 
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::SignIn | Self::SignOut | Self::SetUp => &[Method::GET, Method::POST],
+            Self::SignIn | Self::SignOut | Self::SetUp | Self::Link(_) => {
+                &[Method::GET, Method::POST]
+            }
             Self::Continue | Self::Account => &[Method::GET],
         }
     }
@@ -141,6 +152,7 @@ impl Portal {
                 Page::SignIn => self.sign_in(visit, body).await,
                 Page::SignOut => self.sign_out(visit, body).await,
                 Page::SetUp => self.set_up(visit, body).await,
+                Page::Link(kind) => self.use_link(visit, kind, body).await,
                 Page::Continue | Page::Account => Err(Failure::wrong_method(page.methods())),
             };
         }
@@ -151,6 +163,7 @@ impl Portal {
             Page::SignOut => self.show_sign_out(visit, &query).await,
             Page::Account => self.show_account(visit),
             Page::SetUp => self.show_set_up(visit, &query).await,
+            Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }
 
@@ -240,6 +253,8 @@ mod tests {
             ("logout", Some(Page::SignOut)),
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
+            ("reset-password", Some(Page::Link(LinkKind::Reset))),
+            ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),
             ("Login", None),
             ("register", None),
