@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::accounts::visit::Answer;
@@ -110,10 +110,16 @@ pub(super) enum Complaint {
     Missing(&'static str),
     /// A field does not match a pattern: field, pattern, what was sent.
     Pattern(&'static str, &'static str, String),
+    /// A field is no e-mail: field, what was sent.
+    NotAnEmail(&'static str, String),
+    /// A field is no text: field, what was sent.
+    NotText(&'static str, Value),
+    /// The body is no JSON: where the reader stopped, and why.
+    NotJson(usize, String),
 }
 
 impl Complaint {
-    fn to_json(&self) -> serde_json::Value {
+    fn to_json(&self) -> Value {
         match self {
             Self::Missing(field) => json!({
                 "type": "missing", "loc": ["body", field], "msg": "Field required", "input": null,
@@ -122,6 +128,19 @@ impl Complaint {
                 "type": "string_pattern_mismatch", "loc": ["body", field],
                 "msg": format!("String should match pattern '{pattern}'"),
                 "input": input, "ctx": {"pattern": pattern},
+            }),
+            Self::NotAnEmail(field, input) => json!({
+                "type": "value_error", "loc": ["body", field],
+                "msg": "value is not a valid email address", "input": input,
+                "ctx": {"reason": "Not an e-mail address."},
+            }),
+            Self::NotText(field, input) => json!({
+                "type": "string_type", "loc": ["body", field],
+                "msg": "Input should be a valid string", "input": input,
+            }),
+            Self::NotJson(at, reason) => json!({
+                "type": "json_invalid", "loc": ["body", at], "msg": "JSON decode error",
+                "input": {}, "ctx": {"error": reason},
             }),
         }
     }

@@ -32,15 +32,11 @@ impl Api {
         let mut input = Input::read(&visit.headers, body).await?;
         let mut complaints = Vec::new();
         let text = input.text("email", &mut complaints);
-        let typed = TypedEmail::parse(&text);
-        if typed.is_err() && complaints.is_empty() {
-            complaints.push(Complaint::NotAnEmail("email", text));
-        }
-        let Ok(email) = typed.map_err(drop).and_then(|email| {
-            if complaints.is_empty() { Ok(email) } else { Err(()) }
-        }) else {
+        if !complaints.is_empty() {
             return Err(unprocessable(&complaints));
-        };
+        }
+        let typed = TypedEmail::parse(&text);
+        let email = typed.map_err(|_| unprocessable(&[Complaint::NotAnEmail("email", text)]))?;
         let (language, from) = (Language::of(&visit.headers), visit.actor());
         match self.accounts.ask_for_letter(kind, &email, language, &from).await {
             Ok(()) => json(StatusCode::ACCEPTED, &json!(null)),

@@ -1,9 +1,12 @@
-//! The JSON endpoints: signing in and out, the session, users.
+//! The JSON endpoints: signing in and out, the session, users, asking for links and what they lead to.
 //!
 //! Front ends written for `FastAPI` Users work against them unchanged: same addresses, forms, codes and
 //! shapes. Kept out: what signing in means (`accounts`) and every page.
 
 mod bodies;
+mod input;
+mod letters;
+mod links;
 
 use std::sync::Arc;
 
@@ -20,14 +23,17 @@ use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, empty, form_failure, portal_address, segments_below,
     sign_in_first, store_failure,
 };
-use crate::accounts::{Accounts, Credential, Opened, SignInError, SignInRequest, Wanted, read_id};
+use crate::accounts::{
+    Accounts, Credential, LinkKind, Opened, SignInError, SignInRequest, Wanted, read_id,
+};
 use crate::config::Config;
 use crate::identity::user::Person;
 use crate::session::{Caller, Carrier, Identity};
+use crate::store::LetterKind;
 use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
 use crate::web::fields::Fields;
-use crate::web::form::{Form, FormError};
+use crate::web::form::{Form, FormError, is_form};
 use crate::web::origin::Site;
 use crate::web::target::Target;
 
@@ -44,6 +50,10 @@ enum Endpoint {
     Logout,
     Session,
     Me,
+    /// What a link leads to, as JSON; the page of the same address is the portal's.
+    Link(LinkKind),
+    /// Asks for a letter.
+    Letter(LetterKind),
     /// A user by id; `None` for text that is no id.
     User(Option<Uuid>),
 }
@@ -64,6 +74,10 @@ impl Endpoint {
             ["cookie", "login"] => Some(Self::Login(Backend::Cookie)),
             ["jwt" | "cookie", "logout"] => Some(Self::Logout),
             ["session"] => Some(Self::Session),
+            ["reset-password"] => Some(Self::Link(LinkKind::Reset)),
+            ["verify"] => Some(Self::Link(LinkKind::Verify)),
+            ["forgot-password"] => Some(Self::Letter(LetterKind::Reset)),
+            ["request-verify-token"] => Some(Self::Letter(LetterKind::Verify)),
             ["users", rest @ ..] => Self::of_users(rest),
             _ => None,
         }
@@ -86,8 +100,21 @@ impl Endpoint {
 
     const fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Login(_) | Self::Logout => &[Method::POST],
+            Self::Login(_) | Self::Logout | Self::Link(_) | Self::Letter(_) => &[Method::POST],
             Self::Session | Self::Me | Self::User(_) => &[Method::GET],
+        }
+    }
+
+    /// Whether a page has the same address: then only what is sent there, and is no form, is the API's.
+    const fn is_shared(&self) -> bool {
+        match self {
+            Self::Link(_) | Self::Letter(LetterKind::Reset) => true,
+            Self::Login(_)
+            | Self::Logout
+            | Self::Session
+            | Self::Me
+            | Self::Letter(LetterKind::Verify)
+            | Self::User(_) => false,
         }
     }
 
@@ -112,12 +139,15 @@ fn find(
     method: &Method,
     fields: &Fields<'_>,
 ) -> Option<Endpoint> {
+    let asked = preflight_method(method, fields, &config.origins);
+    let asked = asked.as_ref().unwrap_or(method);
     if let Some(segments) = segments_below(target, &config.portal.path) {
-        return Endpoint::below_portal(&segments);
+        let is_sent = || asked == Method::POST && !is_form(fields.headers());
+        return Endpoint::below_portal(&segments)
+            .filter(|endpoint| !endpoint.is_shared() || is_sent());
     }
     let segments = segments_below(target, config.portal.users_path.as_deref()?)?;
-    let asked = preflight_method(method, fields, &config.origins);
-    Endpoint::below_users_path(&segments, asked.as_ref().unwrap_or(method))
+    Endpoint::below_users_path(&segments, asked)
 }
 
 impl Api {
@@ -191,6 +221,8 @@ impl Api {
                 let (identity, _) = caller.ok_or_else(|| unauthorized(visit))?;
                 json(StatusCode::OK, &MeBody::of(identity))
             }
+            Endpoint::Link(kind) => self.use_link(visit, *kind, body).await,
+            Endpoint::Letter(kind) => self.ask_for_letter(visit, *kind, body).await,
             Endpoint::User(id) => self.show_user(visit, caller, *id).await,
         }
     }
@@ -351,6 +383,10 @@ mod tests {
             ("users/urn:uuid:6f9619ff-8b86-d011-b42d-00c04fc964ff", Some(Endpoint::User(None))),
             ("users/manage", Some(Endpoint::User(None))),
             ("users", None),
+            ("reset-password", Some(Endpoint::Link(LinkKind::Reset))),
+            ("verify", Some(Endpoint::Link(LinkKind::Verify))),
+            ("forgot-password", Some(Endpoint::Letter(LetterKind::Reset))),
+            ("request-verify-token", Some(Endpoint::Letter(LetterKind::Verify))),
             ("users/me/sessions", None),
             ("login", None),
             ("jwt/login/", None),

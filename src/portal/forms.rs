@@ -23,6 +23,8 @@ pub(super) enum Purpose {
     SignOut,
     SetUp,
     Forgot,
+    Reset,
+    Verify,
 }
 
 impl Purpose {
@@ -32,6 +34,8 @@ impl Purpose {
             Self::SignOut => "sign-out",
             Self::SetUp => "set-up",
             Self::Forgot => "forgot",
+            Self::Reset => "reset",
+            Self::Verify => "verify",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Pages for people: signing in and out, the account, setting up the first administrator.
+//! Pages for people: signing in and out, the account, setting up the first administrator, setting a new
+//! password and verifying an e-mail by a link.
 //!
 //! Every page works without JavaScript. Kept out: what signing in means (`accounts`), how a page looks
 //! (`web::page`), and every JSON endpoint.
@@ -7,6 +8,7 @@ mod account;
 mod arrival;
 mod forgot;
 mod forms;
+mod links;
 mod set_up;
 mod sign_in;
 mod sign_out;
@@ -20,8 +22,8 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body::Body;
 use serde::Serialize;
 
-use crate::accounts::Accounts;
 use crate::accounts::visit::{Answer, Visit};
+use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
@@ -30,7 +32,7 @@ use crate::web::origin::Site;
 use crate::web::page::{PageError, Pages};
 
 /// The templates of the portal's pages, by name.
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("login", include_str!("templates/login.html")),
     ("signed-in", include_str!("templates/signed-in.html")),
     ("logout", include_str!("templates/logout.html")),
@@ -39,6 +41,10 @@ const TEMPLATES: [(&str, &str); 9] = [
     ("setup-over", include_str!("templates/setup-over.html")),
     ("forgot", include_str!("templates/forgot.html")),
     ("check-mail", include_str!("templates/check-mail.html")),
+    ("reset-password", include_str!("templates/reset-password.html")),
+    ("verify", include_str!("templates/verify.html")),
+    ("verified", include_str!("templates/verified.html")),
+    ("link-over", include_str!("templates/link-over.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),
 ];
 
@@ -73,6 +79,7 @@ enum Page {
     Account,
     SetUp,
     Forgot,
+    Link(LinkKind),
 }
 
 impl Page {
@@ -85,13 +92,15 @@ impl Page {
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
             "forgot-password" => Some(Self::Forgot),
+            "reset-password" => Some(Self::Link(LinkKind::Reset)),
+            "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
         }
     }
 
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot => {
+            Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
                 &[Method::GET, Method::POST]
             }
             Self::Continue | Self::Account => &[Method::GET],
@@ -149,6 +158,7 @@ impl Portal {
                 Page::SignOut => self.sign_out(visit, body).await,
                 Page::SetUp => self.set_up(visit, body).await,
                 Page::Forgot => self.forgot(visit, body).await,
+                Page::Link(kind) => self.use_link(visit, kind, body).await,
                 Page::Continue | Page::Account => Err(Failure::wrong_method(page.methods())),
             };
         }
@@ -160,6 +170,7 @@ impl Portal {
             Page::Account => self.show_account(visit),
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Forgot => self.show_forgot(visit),
+            Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }
 
@@ -250,6 +261,8 @@ mod tests {
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
             ("forgot-password", Some(Page::Forgot)),
+            ("reset-password", Some(Page::Link(LinkKind::Reset))),
+            ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),
             ("Login", None),
             ("register", None),

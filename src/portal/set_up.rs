@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::arrival::symptoms;
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::links::hide_address;
 use super::sign_in::sign_in_address;
 use super::trail::diagnose;
 use super::{Portal, add_cookie};
@@ -141,13 +142,16 @@ impl Portal {
         shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
         let mut answer = self.render(visit, "setup", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
+        hide_address(&mut answer);
         answer
     }
 
     /// The page for a link that is spent, past its end or made up.
     fn over(&self, visit: &Visit) -> Answer {
         let shown = Over { sign_in: sign_in_address(visit, None) };
-        self.render(visit, "setup-over", StatusCode::NOT_FOUND, shown)
+        let mut answer = self.render(visit, "setup-over", StatusCode::NOT_FOUND, shown);
+        hide_address(&mut answer);
+        answer
     }
 }
 

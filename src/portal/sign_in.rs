@@ -26,6 +26,8 @@ struct Shown {
     /// What was typed as the name.
     name: String,
     remember: bool,
+    /// A new password has just been set by a link.
+    has_new_password: bool,
     /// A form that was sent before did not arrive.
     form_lost: bool,
     /// One sentence about what went wrong.
@@ -70,7 +72,12 @@ impl Portal {
             None => self.form(
                 visit,
                 StatusCode::OK,
-                Shown { form_lost: query.get("form").is_some(), next, ..Shown::default() },
+                Shown {
+                    form_lost: query.get("form").is_some(),
+                    has_new_password: query.get("password") == Some("set"),
+                    next,
+                    ..Shown::default()
+                },
             ),
         };
         let cookie = &visit.config.sessions.cookie;
@@ -212,6 +219,11 @@ pub(super) fn sign_in_address(visit: &Visit, next: Option<&str>) -> String {
         Some(next) => format!("{portal}/login?next={}", encode_query(next)),
         None => format!("{portal}/login"),
     }
+}
+
+/// The sign-in page for somebody who has just set a new password, whoever else is signed in here.
+pub(super) fn set_password_address(visit: &Visit) -> String {
+    format!("{}?another=1&password=set", sign_in_address(visit, None))
 }
 
 fn read_shown(visit: &Visit, form: &Form) -> Shown {

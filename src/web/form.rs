@@ -58,18 +58,12 @@ impl Form {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let mut kinds = headers.get_all(CONTENT_TYPE).iter();
-        let (Some(kind), None) = (kinds.next(), kinds.next()) else {
-            return Err(FormError::NotAForm);
-        };
-        let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        let essence = essence.trim_ascii();
-        if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-            Self::from_urlencoded(&read_bytes(body).await?)
-        } else if essence.eq_ignore_ascii_case(b"multipart/form-data") {
-            Self::from_multipart(kind.clone(), read_bytes(body).await?).await
-        } else {
-            Err(FormError::NotAForm)
+        match encoding_of(headers) {
+            Some(Encoding::Urlencoded) => Self::from_urlencoded(&read_bytes(body).await?),
+            Some(Encoding::Multipart(kind)) => {
+                Self::from_multipart(kind.clone(), read_bytes(body).await?).await
+            }
+            None => Err(FormError::NotAForm),
         }
     }
 
@@ -132,6 +126,35 @@ impl Form {
             }
         }
     }
+}
+
+/// How a form is written.
+#[derive(Clone, Copy)]
+enum Encoding<'a> {
+    Urlencoded,
+    /// The whole content type: it names the boundary.
+    Multipart(&'a HeaderValue),
+}
+
+/// The encoding by the one `Content-Type`; `None` for what is no form.
+fn encoding_of(headers: &HeaderMap) -> Option<Encoding<'_>> {
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return None };
+    let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        Some(Encoding::Urlencoded)
+    } else if essence.eq_ignore_ascii_case(b"multipart/form-data") {
+        Some(Encoding::Multipart(kind))
+    } else {
+        None
+    }
+}
+
+/// Whether a body is a form, by its content type.
+#[must_use]
+pub fn is_form(headers: &HeaderMap) -> bool {
+    encoding_of(headers).is_some()
 }
 
 /// Decodes one side of a pair. Unlike the WHATWG parser this refuses what is no UTF-8: two different

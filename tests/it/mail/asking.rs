@@ -45,9 +45,13 @@ async fn only_active_people_get_mail_and_nobody_verifies_twice() {
     };
     gateway.person("offnew").set(off_and_new).create().await;
     let client = gateway.client();
-    for (endpoint, who) in
-        [(FORGOT, "nobody"), (FORGOT, "off"), (VERIFY, "nobody"), (VERIFY, "ann"), (VERIFY, "offnew")]
-    {
+    for (endpoint, who) in [
+        (FORGOT, "nobody"),
+        (FORGOT, "off"),
+        (VERIFY, "nobody"),
+        (VERIFY, "ann"),
+        (VERIFY, "offnew"),
+    ] {
         promised(&client, endpoint, who).await;
     }
     promised(&client, VERIFY, "new").await;
@@ -81,7 +85,8 @@ async fn bodies_that_name_no_e_mail_are_told_so_before_anything_is_looked_at() {
             let answer = call.send().await.expect(422);
             assert_eq!(answer.json()["detail"][0]["type"], kind, "{endpoint} {body}");
         }
-        let call = gateway.client().post(endpoint).body("text/plain", "{\"email\": \"a@b.example\"}");
+        let call =
+            gateway.client().post(endpoint).body("text/plain", "{\"email\": \"a@b.example\"}");
         call.send().await.expect(422);
         gateway.client().call("DELETE", endpoint).send().await.expect(405);
     }
@@ -163,7 +168,9 @@ async fn rec_01_a_link_leads_to_the_configured_site_whatever_a_request_says() {
 async fn the_page_asks_for_a_letter_and_says_the_same_to_everybody() {
     let (server, gateway) = start(&["ann"]).await;
     let page = gateway.client().visit("/auth/login").send().await.expect(200).text();
-    assert!(page.contains("href=\"&#x2f;auth/forgot-password\"") || page.contains("/forgot-password\""));
+    assert!(
+        page.contains("href=\"&#x2f;auth/forgot-password\"") || page.contains("/forgot-password\"")
+    );
     let mut said = Vec::new();
     for who in ["nobody", "ann"] {
         let client = gateway.client();

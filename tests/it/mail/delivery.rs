@@ -185,7 +185,9 @@ async fn neither_mail_nor_password_goes_to_a_server_that_cannot_be_trusted() {
     let unknown = MailServer::start_with(&["--starttls", "--user", "quay:word"]).await;
     let other = MailServer::start_with(&["--tls"]).await;
     let plain = MailServer::start_with(&["--user", "quay:word"]).await;
-    for (server, scheme) in [(&unknown, "smtp"), (&unknown, "smtps"), (&plain, "smtp"), (&plain, "smtps")] {
+    for (server, scheme) in
+        [(&unknown, "smtp"), (&unknown, "smtps"), (&plain, "smtp"), (&plain, "smtps")]
+    {
         let url = format!("{scheme}://quay:word@127.0.0.1:{}", server.port);
         let process = trusting(&other, &url).await;
         promised(&process.client(), FORGOT, "ann").await;

@@ -1,0 +1,70 @@
+//! What links lead to, as JSON (`accounts-http` sections 5 and 6).
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use serde_json::json;
+
+use super::bodies::{UserBody, json, unprocessable};
+use super::input::Input;
+use super::{Api, refuse_foreign};
+use crate::accounts::visit::{Answer, Visit, store_failure};
+use crate::accounts::{LinkError, LinkKind, Mistake};
+use crate::identity::user::Person;
+use crate::web::failure::Failure;
+
+impl Api {
+    /// Spends a link. The body comes first, then the limit, then the token, then what goes with it.
+    pub(super) async fn use_link<B>(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        body: B,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        refuse_foreign(visit, false)?;
+        let mut input = Input::read(&visit.headers, body).await?;
+        let mut complaints = Vec::new();
+        let token = input.text("token", &mut complaints);
+        match kind {
+            LinkKind::Reset => {
+                let password = input.text("password", &mut complaints);
+                if !complaints.is_empty() {
+                    return Err(unprocessable(&complaints));
+                }
+                let from = visit.actor();
+                let reset = self.accounts.reset_password(&token, password.into(), &from).await;
+                reset.map_err(|error| failure_of(kind, error))?;
+                json(StatusCode::OK, &json!(null))
+            }
+            LinkKind::Verify => {
+                if !complaints.is_empty() {
+                    return Err(unprocessable(&complaints));
+                }
+                let verified = self.accounts.verify_email(&token, &visit.actor()).await;
+                let user = verified.map_err(|error| failure_of(kind, error))?;
+                json(StatusCode::OK, &UserBody::of(&Person::of(&user)))
+            }
+        }
+    }
+}
+
+fn failure_of(kind: LinkKind, error: LinkError) -> Failure {
+    let bad = |detail: serde_json::Value| Failure::new(StatusCode::BAD_REQUEST).detail(detail);
+    match error {
+        LinkError::Void => bad(json!(match kind {
+            LinkKind::Reset => "RESET_PASSWORD_BAD_TOKEN",
+            LinkKind::Verify => "VERIFY_USER_BAD_TOKEN",
+        })),
+        LinkError::Verified => bad(json!("VERIFY_USER_ALREADY_VERIFIED")),
+        LinkError::Password(reason) => {
+            bad(json!({"code": "RESET_PASSWORD_INVALID_PASSWORD", "reason": reason}))
+        }
+        LinkError::TooMany(after) => Failure::too_many(after),
+        LinkError::Failed(Mistake::Store(error)) => store_failure(error),
+        error @ LinkError::Failed(_) => error.into(),
+    }
+}

@@ -1,0 +1,292 @@
+//! What links lead to: setting a new password, verifying an e-mail. Opening one spends nothing: the
+//! page's button does.
+
+use bytes::Bytes;
+use http::header::{REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
+use http_body::Body;
+use serde::Serialize;
+
+use super::arrival::symptoms;
+use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::sign_in::{set_password_address, sign_in_address};
+use super::trail::diagnose;
+use super::{Portal, add_cookie};
+use crate::accounts::visit::{
+    Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
+};
+use crate::accounts::{LinkError, LinkKind, LinkState, Mistake};
+use crate::identity::user::User;
+use crate::web::failure::Failure;
+use crate::web::form::Form;
+
+/// What a page with a button shows.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Shown {
+    /// The link's own token, which the button spends.
+    link_token: String,
+    email: String,
+    min_length: usize,
+    error: Option<&'static str>,
+    password_error: Option<String>,
+    token_field: &'static str,
+    token: String,
+}
+
+/// The page for a link that is no longer good.
+#[derive(Serialize)]
+struct Over {
+    is_reset: bool,
+    sign_in: String,
+}
+
+/// The page after an e-mail is verified.
+#[derive(Serialize)]
+struct Verified {
+    home: String,
+}
+
+const OUT_OF_DATE: &str = "This form was out of date. Please send it once more.";
+
+const fn purpose_of(kind: LinkKind) -> Purpose {
+    match kind {
+        LinkKind::Reset => Purpose::Reset,
+        LinkKind::Verify => Purpose::Verify,
+    }
+}
+
+impl Portal {
+    /// GET: the page with the button, if the link is good.
+    pub(super) async fn show_link(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        query: &Form,
+    ) -> Result<Answer, Failure> {
+        let token = query.get("token").unwrap_or_default();
+        self.link_page(visit, kind, token, None).await
+    }
+
+    /// POST: spends the link.
+    pub(super) async fn use_link<B>(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        body: B,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
+        let token = form.get("token").unwrap_or_default();
+        let sessions = self.accounts.sessions();
+        match check_browser(visit, sessions, purpose_of(kind), form.get(TOKEN_FIELD)) {
+            Ok(()) => {}
+            Err(Unbound::NoCookie) => {
+                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
+            }
+            Err(Unbound::Mismatch) => {
+                return self.link_page(visit, kind, token, Some(OUT_OF_DATE)).await;
+            }
+        }
+        match kind {
+            LinkKind::Reset => {
+                let password = form.get("password").unwrap_or_default();
+                self.reset_password(visit, token, password).await
+            }
+            LinkKind::Verify => self.verify_email(visit, token).await,
+        }
+    }
+
+    async fn reset_password(
+        &self,
+        visit: &Visit,
+        token: &str,
+        password: &str,
+    ) -> Result<Answer, Failure> {
+        let old = visit.cookie_identity(self.accounts.sessions()).await?;
+        match self.accounts.reset_password(token, password.into(), &visit.actor()).await {
+            Ok(user) => {
+                let mut answer = see_other(&set_password_address(visit));
+                // Somebody else who is signed in here stays so.
+                if old.is_some_and(|old| old.user().id == user.id) {
+                    for value in self.accounts.sessions().clearing_cookies() {
+                        answer.headers_mut().append(SET_COOKIE, value);
+                    }
+                }
+                clear_kept_pages(&mut answer);
+                hide_address(&mut answer);
+                Ok(answer)
+            }
+            Err(LinkError::Password(reason)) => {
+                let shown =
+                    Shown { password_error: Some(format!("{reason}.")), ..Shown::default() };
+                self.password_again(visit, token, shown).await
+            }
+            Err(error) => self.link_refused(visit, LinkKind::Reset, error),
+        }
+    }
+
+    /// The form once more, with what was wrong.
+    async fn password_again(
+        &self,
+        visit: &Visit,
+        token: &str,
+        shown: Shown,
+    ) -> Result<Answer, Failure> {
+        match self.look(LinkKind::Reset, token).await? {
+            LinkState::Live(user) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Ok(self.link_form(visit, LinkKind::Reset, status, with(shown, token, &user)))
+            }
+            LinkState::Done | LinkState::Void => Ok(self.link_over(visit, LinkKind::Reset)),
+        }
+    }
+
+    async fn verify_email(&self, visit: &Visit, token: &str) -> Result<Answer, Failure> {
+        match self.accounts.verify_email(token, &visit.actor()).await {
+            Ok(_) | Err(LinkError::Verified) => Ok(self.verified(visit)),
+            Err(error) => self.link_refused(visit, LinkKind::Verify, error),
+        }
+    }
+
+    fn link_refused(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        error: LinkError,
+    ) -> Result<Answer, Failure> {
+        match error {
+            LinkError::Void | LinkError::Verified => Ok(self.link_over(visit, kind)),
+            LinkError::TooMany(after) => Err(Failure::too_many(after)
+                .explanation("There were too many attempts. Please wait a while.")),
+            LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
+            error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
+        }
+    }
+
+    /// The page a link opens; `error` says why a form did not count.
+    async fn link_page(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        token: &str,
+        error: Option<&'static str>,
+    ) -> Result<Answer, Failure> {
+        match self.look(kind, token).await? {
+            LinkState::Live(user) => {
+                let status = error.map_or(StatusCode::OK, |_| StatusCode::FORBIDDEN);
+                let shown = Shown { error, ..Shown::default() };
+                Ok(self.link_form(visit, kind, status, with(shown, token, &user)))
+            }
+            LinkState::Done => Ok(self.verified(visit)),
+            LinkState::Void => Ok(self.link_over(visit, kind)),
+        }
+    }
+
+    async fn look(&self, kind: LinkKind, token: &str) -> Result<LinkState, Failure> {
+        self.accounts.people().look_at_link(kind, token).await.map_err(store_failure)
+    }
+
+    fn link_form(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        status: StatusCode,
+        mut shown: Shown,
+    ) -> Answer {
+        let browser = Browser::of(visit, &self.entropy);
+        shown.min_length = visit.config.password.min_length;
+        shown.token_field = TOKEN_FIELD;
+        shown.token = browser.token(self.accounts.sessions(), purpose_of(kind));
+        let template = match kind {
+            LinkKind::Reset => "reset-password",
+            LinkKind::Verify => "verify",
+        };
+        let mut answer = self.render(visit, template, status, shown);
+        add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
+        hide_address(&mut answer);
+        answer
+    }
+
+    fn verified(&self, visit: &Visit) -> Answer {
+        let shown = Verified { home: visit.home() };
+        let mut answer = self.render(visit, "verified", StatusCode::OK, shown);
+        hide_address(&mut answer);
+        answer
+    }
+
+    /// The page for a link that is spent, past its end, made up or void.
+    fn link_over(&self, visit: &Visit, kind: LinkKind) -> Answer {
+        let is_reset = match kind {
+            LinkKind::Reset => true,
+            LinkKind::Verify => false,
+        };
+        let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
+        let mut answer = self.render(visit, "link-over", StatusCode::NOT_FOUND, shown);
+        hide_address(&mut answer);
+        answer
+    }
+}
+
+fn with(shown: Shown, token: &str, user: &User) -> Shown {
+    Shown { link_token: token.to_owned(), email: user.email.clone(), ..shown }
+}
+
+/// Keeps the address of a page, which holds a token, out of what the browser tells the next one: an
+/// application of the same origin would read it. `no-referrer` would take the form's `Origin` away as well,
+/// by which browsers that say nothing else over plain HTTP show where it comes from.
+pub(super) fn hide_address(answer: &mut Answer) {
+    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page_of;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_reset_form_says_whose_password_and_what_it_needs() {
+        let shown = Shown {
+            link_token: "link".into(),
+            email: "ann@example.com".into(),
+            min_length: 8,
+            password_error: Some("too short".into()),
+            error: Some(OUT_OF_DATE),
+            ..Shown::default()
+        };
+        let page = page_of("reset-password", shown).await;
+        for part in [
+            "At least 8 characters",
+            "value=\"ann@example.com\" readonly",
+            "autocomplete=\"new-password\"",
+            "name=\"token\" value=\"link\"",
+            "aria-describedby=\"password-hint password-error\"",
+            "role=\"alert\">This form",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let page = page_of("reset-password", Shown::default()).await;
+        assert!(!page.contains("role=\"alert\""), "{page}");
+    }
+
+    #[tokio::test]
+    async fn verifying_takes_a_button_and_says_what_comes_next() {
+        let shown = Shown { link_token: "link".into(), email: "<ann>".into(), ..Shown::default() };
+        let page = page_of("verify", shown).await;
+        assert!(page.contains("&lt;ann&gt;") && page.contains("value=\"link\""), "{page}");
+        assert_eq!(page.matches("<button").count(), 1, "{page}");
+        let page = page_of("verified", Verified { home: "/auth/account".into() }).await;
+        assert!(page.contains("href=\"&#x2f;auth&#x2f;account\""), "{page}");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_over_says_what_to_do() {
+        let over = |is_reset| Over { is_reset, sign_in: "/auth/login".into() };
+        let page = page_of("link-over", over(true)).await;
+        assert!(page.contains("one hour") && page.contains("password"), "{page}");
+        let page = page_of("link-over", over(false)).await;
+        assert!(page.contains("one hour") && !page.contains("password"), "{page}");
+    }
+}
