@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::nearest::nearest;
-use super::{Allow, Config, KeyPath, Problem, Rule, RuleMap};
+use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Rule, RuleMap};
+use crate::web::authority::Host;
 use crate::web::headers::Field;
 use crate::web::origin::Scheme;
 
@@ -17,12 +18,27 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_identity(config, &mut found);
     warn_of_upstreams(config, &mut found);
     warn_of_roles(config, &mut found);
+    warn_of_mail(config, &mut found);
     found
 }
 
 fn problem(path: &str, message: impl Into<String>) -> Problem {
     let at = KeyPath { file: 0, path: path.to_owned() };
     Problem { at, message: message.into() }
+}
+
+/// Links that anybody on the way may read.
+fn warn_of_mail(config: &Config, found: &mut Vec<Problem>) {
+    let Some(Delivery::Smtp(server)) = config.mail.as_ref().map(|mail| &mail.delivery) else {
+        return;
+    };
+    let is_here = Host::parse(&server.host).is_ok_and(|host| host.is_loopback());
+    if server.security == MailSecurity::Plain && !is_here {
+        found.push(problem(
+            "mail",
+            "mail goes to its server unprotected: the links in it can be read on their way",
+        ));
+    }
 }
 
 /// Cookie, `public_url` and listeners that disagree. The listeners speak plain HTTP, so an https

@@ -80,9 +80,18 @@ impl Carrier {
 
     /// Hands a message over. `name` is that of its file, where it becomes one.
     pub(super) async fn carry(&self, message: Message, name: String) -> Result<(), CarryError> {
+        self.carry_within(CONVERSATION, message, name).await
+    }
+
+    async fn carry_within(
+        &self,
+        limit: Duration,
+        message: Message,
+        name: String,
+    ) -> Result<(), CarryError> {
         match self {
             Self::Smtp(transport) => {
-                let sent = tokio::time::timeout(CONVERSATION, transport.send(message)).await;
+                let sent = tokio::time::timeout(limit, transport.send(message)).await;
                 sent.map_err(|_| CarryError::TimedOut)?.map(drop).map_err(judge)
             }
             Self::Directory(path) => {
@@ -142,4 +151,51 @@ fn write_half(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    fn message() -> Message {
+        let address = "ann@example.com".parse().unwrap();
+        let builder = Message::builder().from("a@example.com".parse().unwrap()).to(address);
+        builder.body("text".to_owned()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_that_says_nothing_is_given_up_at_the_limit() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = MailServer {
+            host: "127.0.0.1".to_owned(),
+            port: silent.local_addr().unwrap().port(),
+            security: MailSecurity::Plain,
+            credentials: None,
+        };
+        let carrier = Carrier::new(&Delivery::Smtp(server)).unwrap();
+        let limit = Duration::from_millis(50);
+        let carried = carrier.carry_within(limit, message(), String::new()).await;
+        assert!(matches!(carried, Err(CarryError::TimedOut)), "{carried:?}");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_gone_takes_nothing_and_keeps_no_half() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mail");
+        let carrier = Carrier::new(&Delivery::Directory(path.clone())).unwrap();
+        carrier.carry(message(), "1.eml".to_owned()).await.unwrap();
+        // A name that is taken by a directory cannot be replaced by a file.
+        fs::create_dir(path.join("2.eml")).unwrap();
+        let carried = carrier.carry(message(), "2.eml".to_owned()).await;
+        assert!(matches!(carried, Err(CarryError::File(_))), "{carried:?}");
+        let mut names: Vec<_> =
+            fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["1.eml", "2.eml"]);
+        fs::remove_dir_all(&path).unwrap();
+        let carried = carrier.carry(message(), "3.eml".to_owned()).await;
+        assert!(matches!(carried, Err(CarryError::File(_))), "{carried:?}");
+    }
 }

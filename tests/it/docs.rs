@@ -78,6 +78,7 @@ fn every_example_is_a_configuration_without_errors_and_warnings() {
     let secret = "e3b2a9c07f4d1856aa90c4be7d21f6035b8de2719c40f3ad";
     let env: BTreeMap<String, String> = [
         ("PORTCULLIS_SECRET", secret),
+        ("SMTP_PASSWORD", "word"),
         ("DATABASE_URL", "postgres://portcullis:secret@db.example.com/portcullis"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -10,9 +10,11 @@ use portcullis::identity::grant::Grant;
 use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
-    Change, Changed, Conflict, EndSessions, Event, Flag, Migrate, NewUser, RoleRow, SessionKind,
-    SessionRow, SignIn, Store, StoreError, TokenKind, UserToken,
+    Change, Changed, Conflict, EndSessions, Event, Flag, HeldLetter, LetterKind, Migrate,
+    NewLetter, NewUser, RoleRow, SessionKind, SessionRow, SignIn, Store, StoreError, TokenKind,
+    UserToken,
 };
+use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use uuid::Uuid;
 
@@ -72,6 +74,11 @@ contract! {
     a_token_spent_twice_at_once_has_one_winner
     changes_are_what_others_must_notice_and_nothing_else
     the_change_log_reaches_back_thirty_seconds
+    letters_go_out_one_at_a_time_and_are_free_when_holding_ends
+    a_letter_asked_for_again_is_one_letter
+    the_outbox_has_a_bound
+    a_letter_taken_over_is_not_the_former_holders_any_more
+    a_letter_goes_with_its_account
     what_is_past_its_end_is_removed
     events_are_bounded_and_newest_first
     what_was_written_is_there_after_reopening
@@ -1064,6 +1071,111 @@ async fn the_change_log_reaches_back_thirty_seconds(bed: Bed) {
     run_sql(&bed.database, "DELETE FROM changes").await;
     bed.person("cyd").await;
     assert!(bed.last_change().await > last);
+}
+
+impl Bed {
+    async fn ask(&self, recipient: &str, language: Language) {
+        let queued_at = self.clock.now();
+        let letter = NewLetter { kind: LetterKind::Reset, recipient, language, queued_at };
+        assert!(self.store.insert_letter(&letter, 1000).await.unwrap());
+    }
+
+    /// Takes a letter and holds it this long; the next attempt is a minute later.
+    async fn take(&self, hold: Duration) -> Option<HeldLetter> {
+        let pause = |_| Duration::from_mins(1);
+        self.store.find_letter_to_send(self.clock.now(), id(), hold, pause).await.unwrap()
+    }
+}
+
+const LONG: Duration = Duration::from_hours(1);
+const SHORT: Duration = Duration::from_millis(50);
+
+async fn letters_go_out_one_at_a_time_and_are_free_when_holding_ends(bed: Bed) {
+    assert_eq!(bed.take(LONG).await, None);
+    bed.ask("ann@example.com", Language::German).await;
+    bed.clock.advance(Duration::from_secs(1));
+    bed.ask("bob@example.com", Language::English).await;
+    let takers: Vec<_> = (0..8).map(|_| bed.take(LONG)).collect();
+    let taken: Vec<_> =
+        futures_util::future::join_all(takers).await.into_iter().flatten().collect();
+    assert_eq!(taken.len(), 1, "{taken:?}");
+    let ann = &taken[0];
+    assert_eq!((&*ann.recipient, ann.language), ("ann@example.com", Language::German));
+    assert_eq!((ann.kind, ann.attempts, ann.subject), (LetterKind::Reset, 0, None));
+    bed.clock.advance(LONG + LONG);
+    assert_eq!(bed.take(LONG).await, None, "only the database's own time ends it");
+    bed.store.update_letter_released(ann).await.unwrap();
+    let bob = bed.take(SHORT).await.unwrap();
+    assert_eq!(bob.recipient, "bob@example.com", "what was tried goes behind");
+    tokio::time::sleep(SHORT * 2).await;
+    let ann = bed.take(SHORT).await.unwrap();
+    assert_eq!((&*ann.recipient, ann.attempts), ("ann@example.com", 1));
+    assert!(bed.store.update_letter_hold(&ann, LONG).await.unwrap());
+    tokio::time::sleep(SHORT * 2).await;
+    bed.clock.advance(LONG);
+    assert_eq!(bed.take(LONG).await, None, "it is held longer");
+    bed.store.delete_letter(&ann, None).await.unwrap();
+    let bob = bed.take(LONG).await.unwrap();
+    bed.store.delete_letter(&bob, Some(&event("mail-failed"))).await.unwrap();
+    bed.store.delete_letter(&bob, Some(&event("mail-failed"))).await.unwrap();
+    assert_eq!(bed.take(LONG).await, None);
+    assert_eq!(bed.store.list_events(None, 10).await.unwrap().len(), 1, "told once");
+}
+
+async fn a_letter_asked_for_again_is_one_letter(bed: Bed) {
+    bed.ask("ann@example.com", Language::English).await;
+    let held = bed.take(LONG).await.unwrap();
+    bed.store.update_letter_released(&held).await.unwrap();
+    assert_eq!(bed.take(LONG).await, None, "a minute has to pass");
+    bed.clock.advance(Duration::from_secs(1));
+    bed.ask("ann@example.com", Language::German).await;
+    let again = bed.take(LONG).await.unwrap();
+    assert_eq!((again.id, again.attempts, again.language), (held.id, 1, Language::German));
+    assert_eq!(again.queued_at, bed.clock.now());
+    bed.store.delete_letter(&again, None).await.unwrap();
+    bed.clock.advance(LONG);
+    assert_eq!(bed.take(LONG).await, None);
+}
+
+async fn the_outbox_has_a_bound(bed: Bed) {
+    let (language, queued_at) = (Language::English, bed.clock.now());
+    for (number, fits) in [(0, true), (1, true), (2, true), (3, false), (0, false)] {
+        let recipient = format!("p{number}@example.com");
+        let kind = LetterKind::Verify;
+        let letter = NewLetter { kind, recipient: &recipient, language, queued_at };
+        assert_eq!(bed.store.insert_letter(&letter, 3).await.unwrap(), fits, "{number}");
+    }
+}
+
+async fn a_letter_taken_over_is_not_the_former_holders_any_more(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.ask("ann@example.com", Language::English).await;
+    let former = bed.take(SHORT).await.unwrap();
+    tokio::time::sleep(SHORT * 2).await;
+    bed.clock.advance(LONG);
+    let present = bed.take(LONG).await.unwrap();
+    assert!(!bed.store.update_letter_hold(&former, LONG).await.unwrap());
+    bed.store.update_letter_subject(&former, ann.id).await.unwrap();
+    bed.store.update_letter_released(&former).await.unwrap();
+    bed.store.delete_letter(&former, Some(&event("mail-failed"))).await.unwrap();
+    bed.clock.advance(LONG);
+    assert_eq!(bed.take(LONG).await, None, "it is still held");
+    assert!(bed.store.update_letter_hold(&present, LONG).await.unwrap());
+    bed.store.update_letter_released(&present).await.unwrap();
+    assert_eq!(bed.take(LONG).await.unwrap().subject, None);
+}
+
+async fn a_letter_goes_with_its_account(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.ask("ann@example.com", Language::English).await;
+    let held = bed.take(LONG).await.unwrap();
+    bed.store.update_letter_subject(&held, ann.id).await.unwrap();
+    bed.store.update_letter_released(&held).await.unwrap();
+    bed.clock.advance(LONG);
+    let again = bed.take(LONG).await.unwrap();
+    assert_eq!(again.subject, Some(ann.id));
+    bed.store.delete_user(ann.id, &event("user-deleted")).await.unwrap();
+    assert!(!bed.store.update_letter_hold(&again, LONG).await.unwrap());
 }
 
 async fn what_is_past_its_end_is_removed(bed: Bed) {

@@ -158,7 +158,8 @@ pub(super) fn read(
     }
     let top = parts.first()?.source.cursor(findings);
     let general = general::read(&main, &top, env);
-    let mail = main.mail.as_ref().and_then(|mail| mail::read(mail, &general.data, &top));
+    let written = main.mail.as_ref();
+    let delivery = written.and_then(|written| mail::read(written, &general.data, &top));
     let portal = portal::read_portal(&main.portal, &top.key("portal"));
     let profiles = identity::Profiles::new(main.identity.as_ref(), &top.key("identity"));
     let roles = upstreams::read_roles(&parts, findings);
@@ -188,7 +189,7 @@ pub(super) fn read(
         sessions,
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         password: portal::read_password(&main.accounts.password, &top.key("accounts")),
-        mail,
+        mail: delivery,
         roles,
         unread_roles: UnreadRoles::default(),
         upstreams,

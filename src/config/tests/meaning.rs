@@ -232,6 +232,13 @@ fn what_is_odd_but_works_is_warned_of() {
             assert!(problem.message.contains(words), "{added}: {}", problem.message);
         }
     }
+    let mail = |query: &str, host: &str| {
+        let text = format!("mail: {{ from: a@b.c, smtp: \"smtp://{host}{query}\" }}\n");
+        let found = warnings(&good(&text));
+        found.iter().any(|problem| problem.at.path == "mail")
+    };
+    assert!(mail("?tls=none", "mail.example.com"));
+    assert!(!mail("?tls=none", "127.0.0.1") && !mail("", "mail.example.com"));
     let unused = warnings(&good("upstreams: { a: http://a }\nroutes: []"));
     assert_eq!(unused.len(), 2, "{unused:?}");
 }

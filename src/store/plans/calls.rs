@@ -137,11 +137,11 @@ async fn call_outbox(store: &Store) -> Result<(), StoreError> {
         queued_at: AT,
     };
     store.insert_letter(&letter, 10).await?;
-    let (holder, hold) = (uuid::Uuid::nil(), Duration::from_secs(1));
-    let held = store.find_letter_to_send(AT, holder, hold, |_| hold).await?.unwrap();
-    store.update_letter_hold(&held, hold).await?;
+    let (who, second) = (uuid::Uuid::nil(), Duration::from_secs(1));
+    let letter = store.find_letter_to_send(AT, who, second, |_| second).await?.unwrap();
+    store.update_letter_hold(&letter, second).await?;
     let subject = store.list_users(None, 1).await?[0].id;
-    store.update_letter_subject(&held, subject).await?;
-    store.update_letter_released(&held).await?;
-    store.delete_letter(&held, Some(&event())).await
+    store.update_letter_subject(&letter, subject).await?;
+    store.update_letter_released(&letter).await?;
+    store.delete_letter(&letter, Some(&event())).await
 }

@@ -194,12 +194,7 @@ async fn the_page_asks_for_a_letter_and_says_the_same_to_everybody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_mail_nothing_offers_it_and_nothing_comes_of_asking() {
-    let gateway = Gateway::builder(
-        r#"
-        upstreams: { app: "http://127.0.0.1:1" }
-        "#,
-    );
-    let gateway = gateway.start().await;
+    let gateway = Gateway::builder("").start().await;
     gateway.person("ann").create().await;
     let page = gateway.client().visit("/auth/login").send().await.expect(200).text();
     assert!(!page.contains("forgot-password"), "{page}");

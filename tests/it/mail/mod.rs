@@ -2,6 +2,7 @@
 
 mod asking;
 mod delivery;
+mod journey;
 mod server;
 
 use crate::harness::{Builder, Gateway, email};

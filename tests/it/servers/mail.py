@@ -114,7 +114,7 @@ class Server(SMTP):
 def authenticate(server, session, envelope, mechanism, data):
     note("password")
     is_right = f"{data.login.decode()}:{data.password.decode()}" == user
-    return AuthResult(success=is_right, handled=True, auth_data=data.login if is_right else None)
+    return AuthResult(success=is_right, handled=is_right, auth_data=data.login if is_right else None)
 
 
 def context():
