@@ -21,11 +21,12 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use portcullis::accounts::{Actor, Draft};
+use portcullis::accounts::{Actor, Draft, LinkKind};
 use portcullis::clock::{Clock, Entropy, Tick};
 use portcullis::config::Config;
 use portcullis::identity::user::{RoleGrant, User};
 use portcullis::server::{self, Running};
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use crate::raw::{Client, PATIENCE};
@@ -300,6 +301,16 @@ impl Gateway {
         let fields = [("username", &*email(who)), ("password", PASSWORD)];
         let answer = self.client().post("/auth/jwt/login").form(&fields).send().await.expect(200);
         self.client().with_bearer(answer.json()["access_token"].as_str().unwrap())
+    }
+
+    /// A link of somebody who exists, as it would be mailed, without the site it begins with.
+    pub async fn link(&self, who: &str, kind: LinkKind) -> String {
+        let people = self.running.accounts().people();
+        let user = people.find(&email(who)).await.unwrap().expect("nobody of this name");
+        let config = load(&self.file, &self.environment);
+        let link = people.issue_link(&user, kind, &config).await.unwrap();
+        let site = config.public_url.to_string();
+        link.url.expose_secret().strip_prefix(&site).expect("not of this site").to_owned()
     }
 
     /// Gives a role until an end, or for good.

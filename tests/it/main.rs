@@ -30,6 +30,7 @@ mod fuzz_corpus;
 mod harness;
 mod hosts;
 mod lifecycle;
+mod links;
 mod mail;
 mod observability;
 mod pages;
