@@ -61,15 +61,15 @@ impl AskLimits {
 mod tests {
     use super::*;
 
-    fn client(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, number]))
+    fn client(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
     }
 
     #[test]
     fn clients_and_subjects_have_a_limit_each_and_what_is_refused_does_not_count() {
         let clock = Clock::adjustable();
         let limits = AskLimits::new(clock.clone(), 100);
-        let asked = |client, subject: &str| limits.ask(client, subject).is_ok();
+        let asked = |client, subject: &str| limits.ask(Some(client), subject).is_ok();
         assert!((0..5).all(|number| asked(client(number), "ann")));
         assert!(!asked(client(5), "ann"), "whoever asks");
         assert!((0..15).all(|number| asked(client(9), &format!("p{number}"))));
@@ -87,10 +87,10 @@ mod tests {
         let clock = Clock::adjustable();
         let limits = AskLimits::new(clock.clone(), 100);
         for number in 0..5 {
-            assert!(limits.ask(client(number), "ann").is_ok());
+            assert!(limits.ask(Some(client(number)), "ann").is_ok());
             clock.advance_monotonic(Duration::from_mins(1));
         }
-        let limited = limits.ask(client(9), "ann").err();
+        let limited = limits.ask(Some(client(9)), "ann").err();
         let wait = limited.map(|limited| limited.retry_after.as_secs());
         assert!(wait.is_some_and(|wait| (55 * 60 - 5..=55 * 60).contains(&wait)), "{wait:?}");
     }

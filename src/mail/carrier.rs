@@ -17,7 +17,7 @@ use crate::config::{Delivery, MailSecurity, MailServer};
 /// To a TCP connection with a mail server.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Over a whole conversation with a mail server.
-const CONVERSATION: Duration = Duration::from_secs(60);
+const CONVERSATION: Duration = Duration::from_mins(1);
 /// Replies that are about us, not about the message: whoever runs the gateway can mend them
 /// (RFC 4954 section 6).
 const ABOUT_US: [u16; 4] = [530, 534, 535, 538];

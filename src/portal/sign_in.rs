@@ -34,8 +34,8 @@ struct Shown {
     error: Option<&'static str>,
     name_error: Option<&'static str>,
     password_error: Option<&'static str>,
-    /// A link to a new password can be asked for.
-    has_forgot: bool,
+    /// Where a link to a new password can be asked for, if anywhere.
+    forgot: Option<String>,
     token_field: &'static str,
     token: String,
 }
@@ -99,7 +99,8 @@ impl Portal {
     fn form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
         shown.title.clone_from(&visit.config.portal.title);
-        shown.has_forgot = self.accounts.sends_mail();
+        let forgot = || format!("{}/forgot-password", visit.config.portal.path);
+        shown.forgot = self.accounts.sends_mail().then(forgot);
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
         let next = shown.next.clone();
