@@ -176,8 +176,8 @@ mod tests {
         };
         let carrier = Carrier::new(&Delivery::Smtp(server)).unwrap();
         let limit = Duration::from_millis(50);
-        let carried = carrier.carry_within(limit, message(), String::new()).await;
-        assert!(matches!(carried, Err(CarryError::TimedOut)), "{carried:?}");
+        let outcome = carrier.carry_within(limit, message(), String::new()).await;
+        assert!(matches!(outcome, Err(CarryError::TimedOut)), "{outcome:?}");
     }
 
     #[tokio::test]
@@ -188,14 +188,14 @@ mod tests {
         carrier.carry(message(), "1.eml".to_owned()).await.unwrap();
         // A name that is taken by a directory cannot be replaced by a file.
         fs::create_dir(path.join("2.eml")).unwrap();
-        let carried = carrier.carry(message(), "2.eml".to_owned()).await;
-        assert!(matches!(carried, Err(CarryError::File(_))), "{carried:?}");
+        let outcome = carrier.carry(message(), "2.eml".to_owned()).await;
+        assert!(matches!(outcome, Err(CarryError::File(_))), "{outcome:?}");
         let mut names: Vec<_> =
             fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["1.eml", "2.eml"]);
         fs::remove_dir_all(&path).unwrap();
-        let carried = carrier.carry(message(), "3.eml".to_owned()).await;
-        assert!(matches!(carried, Err(CarryError::File(_))), "{carried:?}");
+        let outcome = carrier.carry(message(), "3.eml".to_owned()).await;
+        assert!(matches!(outcome, Err(CarryError::File(_))), "{outcome:?}");
     }
 }

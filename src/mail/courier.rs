@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::CarryError;
-use super::{Carrier, Desk, DeskError, Outbox, Stationery};
+use super::{Addressee, Carrier, Desk, DeskError, Outbox, Stationery};
 use crate::clock::Entropy;
 use crate::store::{Event, HeldLetter, StoreError};
 use crate::telemetry::log::Causes;
@@ -52,8 +52,8 @@ enum Outcome {
     Sent,
     /// There is nobody to send it to.
     ForNobody,
-    /// To be tried again.
-    Failed(CarryError),
+    /// To be tried again; why it failed.
+    Failed(String),
     /// Trying again would end the same way.
     Hopeless(String),
 }
@@ -105,8 +105,8 @@ impl<D: Desk> Courier<D> {
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = self.attempt(&letter).await {
                 // Nobody lets go of the letter: it is taken again when holding it has ended.
-                let error = Causes(error.as_ref());
-                tracing::warn!(mail.id = letter.id, %error, "a letter could not be prepared");
+                let error = Causes(&error);
+                tracing::warn!(mail.id = letter.id, %error, "the outbox could not be used");
             }
         }));
         // A panic has been reported where it happened.
@@ -114,40 +114,54 @@ impl<D: Desk> Courier<D> {
     }
 
     /// Tries to send a letter, holding it all the while.
-    async fn attempt(&self, letter: &HeldLetter) -> Result<(), DeskError> {
+    async fn attempt(&self, letter: &HeldLetter) -> Result<(), StoreError> {
+        if self.outbox.clock.now().since(letter.queued_at) >= GIVE_UP {
+            return self.give_up(letter, "it could not be sent within a day").await;
+        }
         let mut sending = std::pin::pin!(self.send(letter));
         let mut renewal = tokio::time::interval(RENEW);
         renewal.reset();
         let outcome = loop {
             tokio::select! {
-                outcome = &mut sending => break outcome?,
+                outcome = &mut sending => break outcome,
                 _ = renewal.tick() => {
                     if !self.outbox.store.update_letter_hold(letter, HOLD).await? {
-                        tracing::warn!(mail.id = letter.id, "a letter was taken over by another node");
+                        let id = letter.id;
+                        tracing::warn!(mail.id = id, "a letter was taken over by another node");
                         return Ok(());
                     }
                 }
             }
         };
-        Ok(self.conclude(letter, outcome).await?)
+        self.conclude(letter, outcome).await
     }
 
-    async fn send(&self, letter: &HeldLetter) -> Result<Outcome, DeskError> {
-        let Some(to) = self.desk.address(letter).await? else { return Ok(Outcome::ForNobody) };
-        if letter.subject.is_none() {
-            self.outbox.store.update_letter_subject(letter, to.user).await?;
-        }
+    async fn send(&self, letter: &HeldLetter) -> Outcome {
+        let to = match self.address(letter).await {
+            Ok(Some(to)) => to,
+            Ok(None) => return Outcome::ForNobody,
+            Err(error) => return Outcome::Failed(Causes(error.as_ref()).to_string()),
+        };
         let now = self.outbox.clock.now();
         let message = match self.stationery.write(letter, &to, now, self.entropy.uuid()) {
             Ok(message) => message,
-            Err(error) => return Ok(Outcome::Hopeless(Causes(&error).to_string())),
+            Err(error) => return Outcome::Hopeless(Causes(&error).to_string()),
         };
         let name = format!("{}-{}.eml", now.as_micros(), letter.holder);
-        Ok(match self.carrier.carry(message, name).await {
+        match self.carrier.carry(message, name).await {
             Ok(()) => Outcome::Sent,
             Err(error @ CarryError::Refused(_)) => Outcome::Hopeless(Causes(&error).to_string()),
-            Err(error) => Outcome::Failed(error),
-        })
+            Err(error) => Outcome::Failed(Causes(&error).to_string()),
+        }
+    }
+
+    /// Whom a letter is for, which is noted: no later attempt sends it to anybody else.
+    async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, DeskError> {
+        let to = self.desk.address(letter).await?;
+        if let Some(to) = to.as_ref().filter(|_| letter.subject.is_none()) {
+            self.outbox.store.update_letter_subject(letter, to.user).await?;
+        }
+        Ok(to)
     }
 
     async fn conclude(&self, letter: &HeldLetter, outcome: Outcome) -> Result<(), StoreError> {
@@ -160,11 +174,6 @@ impl<D: Desk> Courier<D> {
             Outcome::ForNobody => store.delete_letter(letter, None).await,
             Outcome::Failed(error) => {
                 counters.mailed(MailOutcome::Failed);
-                let age = self.outbox.clock.now().since(letter.queued_at);
-                let error = Causes(&error).to_string();
-                if age >= GIVE_UP {
-                    return self.give_up(letter, &error).await;
-                }
                 let (id, kind) = (letter.id, letter.kind.as_str());
                 let attempt = letter.attempts.saturating_add(1);
                 tracing::warn!(

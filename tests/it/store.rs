@@ -1131,7 +1131,7 @@ async fn a_letter_asked_for_again_is_one_letter(bed: Bed) {
     bed.ask("ann@example.com", Language::German).await;
     let again = bed.take(LONG).await.unwrap();
     assert_eq!((again.id, again.attempts, again.language), (held.id, 1, Language::German));
-    assert_eq!(again.queued_at, bed.clock.now());
+    assert!(again.queued_at > held.queued_at);
     bed.store.delete_letter(&again, None).await.unwrap();
     bed.clock.advance(LONG);
     assert_eq!(bed.take(LONG).await, None);
@@ -1287,7 +1287,7 @@ async fn a_database_of_somebody_else_is_left_alone_by_other_commands(bed: Bed) {
 
 async fn a_database_too_new_is_refused_and_a_newer_one_it_can_live_with_is_not(bed: Bed) {
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         SELECT 7, 'later', success, checksum, 0 FROM _sqlx_migrations; \
+         SELECT 7, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1; \
          UPDATE schema SET version = 7";
     run_sql(&bed.database, newer).await;
     for migrate in [Migrate::Never, Migrate::CreateOnly, Migrate::Fully] {
@@ -1303,7 +1303,7 @@ async fn an_older_schema_is_changed_by_serve_and_migrate_alone(bed: Bed) {
     // A migration of a later release that was undone by hand is none of ours to complain about.
     let older = "INSERT INTO _sqlx_migrations \
          (version, description, success, checksum, execution_time) \
-         SELECT 7, 'later', success, checksum, 0 FROM _sqlx_migrations; \
+         SELECT 7, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1; \
          UPDATE schema SET version = 0";
     run_sql(&bed.database, older).await;
     assert_schema(bed.again(Migrate::Never).await, "portcullis migrate");

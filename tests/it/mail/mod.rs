@@ -5,6 +5,8 @@ mod delivery;
 mod journey;
 mod server;
 
+use std::time::Duration;
+
 use crate::harness::{Builder, Gateway, email};
 use crate::raw::{Client, Response};
 use server::MailServer;
@@ -50,4 +52,21 @@ async fn resets(client: &Client, link: &str) -> bool {
     let body = serde_json::json!({"token": token, "password": "nine lanterns by the quay"});
     let answer = client.post("/auth/reset-password").body("application/json", body.to_string());
     answer.send().await.status == 200
+}
+
+/// Waits until so many letters have come to this.
+async fn counted(gateways: &[&Gateway], outcome: &str, count: f64) {
+    let line = format!("portcullis_mail_total{{outcome=\"{outcome}\"}}");
+    let mut found = 0.0;
+    for _ in 0..250 {
+        found = 0.0;
+        for gateway in gateways {
+            found += gateway.metric(&line).await;
+        }
+        if found >= count {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!((found - count).abs() < 0.5, "{found} {outcome}, not {count}");
 }
