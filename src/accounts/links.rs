@@ -167,17 +167,17 @@ impl People {
     pub async fn look_at_link(&self, kind: LinkKind, token: &str) -> Result<LinkState, StoreError> {
         let Some(held) = self.find_token(token).await? else { return Ok(LinkState::Void) };
         let is_live = self.is_live(kind.token(), &held).await?;
-        Ok(match kind {
-            LinkKind::Reset if is_live && held.user.is_active => {
-                LinkState::Live(Box::new(held.user))
-            }
-            LinkKind::Reset => LinkState::Void,
+        let (is_usable, is_known) = match kind {
+            LinkKind::Reset => (is_live && held.user.is_active, false),
             LinkKind::Verify if held.user.is_verified => {
-                let is_known = is_live || self.is_live(TokenKind::Verified, &held).await?;
-                if is_known { LinkState::Done } else { LinkState::Void }
+                (false, is_live || self.is_live(TokenKind::Verified, &held).await?)
             }
-            LinkKind::Verify if is_live => LinkState::Live(Box::new(held.user)),
-            LinkKind::Verify => LinkState::Void,
+            LinkKind::Verify => (is_live, false),
+        };
+        Ok(match (is_usable, is_known) {
+            (true, _) => LinkState::Live(Box::new(held.user)),
+            (false, true) => LinkState::Done,
+            (false, false) => LinkState::Void,
         })
     }
 
