@@ -262,9 +262,7 @@ mod tests {
     fn what_goes_no_further_than_this_hop_is_left_out() {
         let sent = answer(
             "Server: x\r\nConnection: x-hop, content-length\r\nX-Hop: 1\r\nContent-Length: 5\r\n\
-             Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-\u{fc}: 1\r\n"
-                .replace("X-\u{fc}: 1\r\n", "X-Other: \u{fc}\r\n")
-                .as_str(),
+             Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-Other: \u{fc}\r\n",
         );
         let head = read_in(sent.as_bytes(), 1000, GET).unwrap().unwrap();
         let mut names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();

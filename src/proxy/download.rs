@@ -167,10 +167,13 @@ impl<L: Leave + Unpin> Download<L> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        // A long answer is looked at before every piece of it.
+        // A long answer is looked at before every piece of it, whether or not it has to be waited for.
         let is_long = match self.supervision {
             Watch::None => false,
-            Watch::Unwatched(_) => self.deadlines.is_due(Wait::Leave),
+            Watch::Unwatched(_) => {
+                self.deadlines.set_unless_running(Wait::Leave, MOMENT);
+                self.deadlines.is_due(Wait::Leave)
+            }
             Watch::Watched(_) => true,
         };
         if is_long && self.has_leave_ended(cx) {

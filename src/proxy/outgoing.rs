@@ -47,9 +47,9 @@ impl Outgoing {
         end_head(&mut bytes, is_chunked, asked.has_upgrade);
         let may_repeat = is_empty && is_repeatable(&request.method);
         let body = (!is_empty).then(|| {
-            let (progress, answer) = (reach.ticker.deadlines(), &way.connection.deadlines);
+            let progress = reach.ticker.deadlines();
             let timeout = way.upstream.response_timeout;
-            Box::new(Upload::new(request.body, progress, answer, timeout))
+            Box::new(Upload::new(request.body, progress, way.connection, timeout))
         });
         let upload = body.as_ref().map(|body| Arc::clone(&body.state));
         Self { bytes, sent: 0, body, upload, may_repeat }
@@ -98,14 +98,18 @@ fn end_head(out: &mut Vec<u8>, is_chunked: bool, has_upgrade: bool) {
 /// The caller's own fields: none that the gateway sets or that frames the body otherwise than it is sent,
 /// whatever sanitising left of them.
 fn callers(out: &mut Vec<u8>, request: &Sanitized, identity: Option<&HeaderSet>) {
-    const OURS: [HeaderName; 4] =
-        [header::HOST, header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING];
-    let ours = [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID];
+    const FRAMING: [HeaderName; 3] =
+        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING];
+    let ours = [&header::HOST, &FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID];
     let is_identity = |name| identity.into_iter().flat_map(HeaderSet::names).any(|set| set == name);
     let has_length = request.body.size_hint().exact().is_some();
     for (name, value) in &request.headers {
         let is_false_length = name == header::CONTENT_LENGTH && !has_length;
-        if !OURS.contains(name) && !ours.contains(&name) && !is_identity(name) && !is_false_length {
+        if !FRAMING.contains(name)
+            && !ours.contains(&name)
+            && !is_identity(name)
+            && !is_false_length
+        {
             field(out, name, value.as_bytes());
         }
     }

@@ -115,9 +115,9 @@ impl Pool {
             index -= 1;
             let candidate = &list[index];
             if !candidate.connection.is_quiet() || is_older(candidate, candidate.keep_alive, now) {
-                list.swap_remove(index);
+                list.remove(index);
             } else if !is_older(candidate, limit, now) {
-                return Some(list.swap_remove(index).connection);
+                return Some(list.remove(index).connection);
             }
         }
         None
@@ -174,4 +174,129 @@ impl Pool {
 
 fn is_older(idle: &Idle, limit: Duration, now: u64) -> bool {
     u128::from(now.saturating_sub(idle.since)) >= limit.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use std::task::Poll;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::KeyPath;
+
+    /// A pool, its clock, and an upstream with the far ends of its connections.
+    struct Stand {
+        clock: Clock,
+        pool: Arc<Pool>,
+        upstream: Upstream,
+        listener: TcpListener,
+    }
+
+    impl Stand {
+        async fn new() -> Self {
+            let clock = Clock::adjustable();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let pool = Pool::new(Ticker::new(clock.clone()), Handle::current());
+            let seconds = Duration::from_secs;
+            let upstream = Upstream {
+                name: "app".to_owned(),
+                host: "127.0.0.1".to_owned(),
+                port,
+                authority: format!("127.0.0.1:{port}"),
+                preserve_host: true,
+                case_sensitive: false,
+                permit_headers: Vec::new(),
+                connect_timeout: seconds(2),
+                response_timeout: seconds(60),
+                idle_timeout: seconds(300),
+                keep_alive: seconds(60),
+                at: KeyPath::default(),
+            };
+            Self { clock, pool, upstream, listener }
+        }
+
+        async fn connect(&self) -> (Connection, TcpStream) {
+            let near = self.pool.connect(&self.upstream);
+            let (near, far) = tokio::join!(near, self.listener.accept());
+            (near.unwrap(), far.unwrap().0)
+        }
+
+        fn pass(&self, time: Duration) {
+            self.clock.advance(time);
+            self.pool.ticker.tick();
+        }
+
+        fn idle(&self, youngest: Duration) -> bool {
+            self.pool.idle(&self.upstream, youngest).is_some()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_serves_while_it_is_young_enough_and_nothing_came_on_it() {
+        let stand = Stand::new().await;
+        let (first, _far) = stand.connect().await;
+        stand.pool.give_back(&stand.upstream, first, true);
+        stand.pass(Duration::from_secs(2));
+        assert!(!stand.idle(Duration::from_secs(1)), "too old for this request");
+        assert!(stand.idle(Duration::MAX), "but kept for another");
+        assert!(!stand.idle(Duration::MAX), "it is in use");
+        for what in [&b"junk"[..], b""] {
+            let (near, mut far) = stand.connect().await;
+            stand.pool.give_back(&stand.upstream, near, true);
+            far.write_all(what).await.unwrap();
+            if what.is_empty() {
+                drop(far);
+            }
+            // The runtime hears of it before anything is asked of the pool.
+            while stand.pool.lock().values().flatten().any(|idle| idle.connection.is_quiet()) {
+                tokio::task::yield_now().await;
+            }
+            assert!(!stand.idle(Duration::MAX));
+        }
+        let (near, _far) = stand.connect().await;
+        stand.pool.give_back(&stand.upstream, near, false);
+        assert!(!stand.idle(Duration::MAX), "the upstream closes it");
+    }
+
+    #[tokio::test]
+    async fn what_is_idle_too_long_or_more_than_is_needed_is_closed() {
+        let stand = Stand::new().await;
+        let mut far = Vec::new();
+        for _ in 0..IDLE + 3 {
+            let (near, end) = stand.connect().await;
+            far.push(end);
+            stand.pool.give_back(&stand.upstream, near, true);
+        }
+        let count = || stand.pool.lock().values().map(Vec::len).sum::<usize>();
+        stand.pool.prune();
+        assert_eq!(count(), IDLE + 3, "a burst may come again");
+        stand.pass(Duration::from_millis(1_100));
+        stand.pool.prune();
+        assert_eq!(count(), IDLE);
+        stand.pass(Duration::from_secs(60));
+        stand.pool.prune();
+        assert_eq!(count(), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_behind_an_answer_end_the_connection() {
+        let stand = Stand::new().await;
+        let (mut near, mut far) = stand.connect().await;
+        far.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        std::future::poll_fn(|cx| near.poll_arrive(cx)).await.unwrap();
+        assert!(near.into_idle().is_none());
+        let (mut near, mut far) = stand.connect().await;
+        far.write_all(b"x").await.unwrap();
+        std::future::poll_fn(|cx| near.poll_arrive(cx)).await.unwrap();
+        near.arrived.clear();
+        let mut near = near.into_idle().unwrap();
+        let polled = std::future::poll_fn(|cx| Poll::Ready(near.poll_write(cx, b"y"))).await;
+        assert!(matches!(polled, Poll::Ready(Ok(1))));
+    }
 }
