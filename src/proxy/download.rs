@@ -230,3 +230,39 @@ impl<L: Leave + Unpin> Body for Download<L> {
         self.body.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::proxy::deadline::Ticker;
+
+    struct Ended;
+
+    impl Leave for Ended {
+        fn ended(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn a_leave_that_ends_is_noticed_although_the_answer_never_pauses() {
+        let clock = Clock::adjustable();
+        let ticker = Ticker::new(clock.clone());
+        let idle = Duration::from_mins(5);
+        let always_ahead = || Ok(Bytes::from_static(b"x"));
+        let body = Stream { framing: Framing::UntilClose, first: always_ahead(), lease: None };
+        let mut download = Download::new(body, ticker.deadlines(), idle, Some(Ended));
+        let mut next = || {
+            download.body.first = always_ahead();
+            std::future::poll_fn(|cx| Pin::new(&mut download).poll_frame(cx)).now_or_never()
+        };
+        assert!(matches!(next(), Some(Some(Ok(_)))));
+        clock.advance(MOMENT * 2);
+        ticker.tick();
+        assert!(next().is_none(), "the error is told when asked for again");
+        assert!(matches!(next(), Some(Some(Err(DownloadError::Revoked)))));
+    }
+}

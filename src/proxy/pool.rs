@@ -279,7 +279,7 @@ mod tests {
         stand.pass(Duration::from_millis(1_100));
         stand.pool.prune();
         assert_eq!(count(), IDLE);
-        stand.pass(Duration::from_secs(60));
+        stand.pass(Duration::from_mins(1));
         stand.pool.prune();
         assert_eq!(count(), 0);
     }
