@@ -19,6 +19,9 @@ const IDLE: usize = 8;
 /// Connections kept per upstream while they are in use now and then: a burst of answers gives back more
 /// at once than [`IDLE`], and the next burst needs them again.
 const BURST: usize = 1024;
+/// How many come back later before a connection is used again, while there are others: what an upstream
+/// says too much may come right behind its answer, and is seen only once the runtime hears of it.
+const REST: usize = 16;
 /// Name look-ups at a time.
 const LOOKUPS: usize = 8;
 /// How long a connection beyond [`IDLE`] may go unused.
@@ -104,23 +107,23 @@ impl Pool {
         }
     }
 
-    /// An idle connection that was used within `youngest`, the latest first.
+    /// An idle connection that was used within `youngest`: of those that have rested the latest, so that
+    /// what nobody needs grows old, else the one that has rested longest.
     pub(super) fn idle(&self, upstream: &Upstream, youngest: Duration) -> Option<Connection> {
         let now = self.ticker.coarse();
         let mut idle = self.lock();
         let list = idle.get_mut(&upstream.authority)?;
         let limit = youngest.min(upstream.keep_alive);
-        let mut index = list.len();
-        while index > 0 {
-            index -= 1;
-            let candidate = &list[index];
-            if !candidate.connection.is_quiet() || is_older(candidate, candidate.keep_alive, now) {
-                list.remove(index);
-            } else if !is_older(candidate, limit, now) {
-                return Some(list.remove(index).connection);
+        loop {
+            let rested = list.len().saturating_sub(REST);
+            let mut order = (0..rested).rev().chain(rested..list.len());
+            let index = order.find(|index| !is_past(list[*index].since, limit, now))?;
+            let Idle { connection, keep_alive, since } = list.remove(index);
+            let is_good = connection.is_quiet() && !is_past(since, keep_alive, now);
+            if is_good {
+                return Some(connection);
             }
         }
-        None
     }
 
     /// A fresh connection.
@@ -159,11 +162,13 @@ impl Pool {
     pub fn prune(&self) {
         let now = self.ticker.coarse();
         self.lock().retain(|_, list| {
-            list.retain(|idle| idle.connection.is_quiet() && !is_older(idle, idle.keep_alive, now));
-            let unused = list.iter().filter(|idle| is_older(idle, UNUSED, now)).count();
+            list.retain(|idle| {
+                idle.connection.is_quiet() && !is_past(idle.since, idle.keep_alive, now)
+            });
+            let unused = list.iter().filter(|idle| is_past(idle.since, UNUSED, now)).count();
             let mut surplus = unused.saturating_sub(IDLE);
             list.retain(|idle| {
-                let goes = surplus > 0 && is_older(idle, UNUSED, now);
+                let goes = surplus > 0 && is_past(idle.since, UNUSED, now);
                 surplus -= usize::from(goes);
                 !goes
             });
@@ -172,8 +177,8 @@ impl Pool {
     }
 }
 
-fn is_older(idle: &Idle, limit: Duration, now: u64) -> bool {
-    u128::from(now.saturating_sub(idle.since)) >= limit.as_millis()
+fn is_past(since: u64, limit: Duration, now: u64) -> bool {
+    u128::from(now.saturating_sub(since)) >= limit.as_millis()
 }
 
 #[cfg(test)]
@@ -262,6 +267,24 @@ mod tests {
         let (near, _far) = stand.connect().await;
         stand.pool.give_back(&stand.upstream, near, false);
         assert!(!stand.idle(Duration::MAX), "the upstream closes it");
+    }
+
+    #[tokio::test]
+    async fn a_connection_rests_while_others_can_serve_and_the_rest_grows_old() {
+        let stand = Stand::new().await;
+        let mut far = Vec::new();
+        let mut ports = Vec::new();
+        for _ in 0..REST + 2 {
+            let (near, end) = stand.connect().await;
+            ports.push(end.peer_addr().unwrap().port());
+            far.push(end);
+            stand.pool.give_back(&stand.upstream, near, true);
+        }
+        // The latest two of those behind which as many came back, then the one that has rested longest.
+        for expected in [1, 0, 2, 3] {
+            let taken = stand.pool.idle(&stand.upstream, Duration::MAX).unwrap();
+            assert_eq!(taken.port(), ports[expected]);
+        }
     }
 
     #[tokio::test]
