@@ -304,7 +304,7 @@ pub struct NewUser {
 /// A change to one flag of an account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag {
-    /// `is_active`; switching it off ends every session.
+    /// `is_active`; switching it off ends every session and voids every link to a new password.
     Active(bool),
     /// `is_verified` becomes true.
     Verified,

@@ -76,8 +76,7 @@ impl Store {
             if connection.execute(sql, values![*user, may_be_inactive]).await? == 0 {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
-            let sql = "DELETE FROM tokens WHERE subject = $1 AND kind = $2";
-            connection.execute(sql, values![*user, kind.as_str()]).await?;
+            delete_of_kind(connection, *kind, *user).await?;
             insert(connection, *kind, Some(*user), digest, *expires_at).await?;
             match event {
                 Some(event) => events::insert(connection, event).await,
@@ -189,6 +188,16 @@ async fn why_not_verified(
         Ok(_) | Err(StoreError::Conflict(Conflict::Gone)) => Ok(Conflict::Token),
         Err(error) => Err(error),
     }
+}
+
+/// Voids the tokens of one kind of an account.
+pub(super) async fn delete_of_kind(
+    connection: &mut Connection,
+    kind: TokenKind,
+    user: Uuid,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM tokens WHERE subject = $1 AND kind = $2";
+    connection.execute(sql, values![user, kind.as_str()]).await.map(drop)
 }
 
 /// Voids every token of an account.

@@ -153,7 +153,8 @@ impl Store {
         found.await
     }
 
-    /// Changes a flag. Switching off the last active superuser is a conflict; an account that has
+    /// Changes a flag. Switching an account off ends its sessions and voids its links to a new password.
+    /// Switching off the last active superuser is a conflict; an account that has
     /// the flag so already is left alone, without an event.
     ///
     /// # Errors
@@ -183,6 +184,8 @@ impl Store {
             }
             if flag == Flag::Active(false) {
                 sessions::delete(connection, EndSessions::OfUser(id)).await?;
+                // An e-mail may be verified all the same.
+                tokens::delete_of_kind(connection, TokenKind::Reset, id).await?;
             }
             changes::insert(connection, &Changed::User(id)).await?;
             events::insert(connection, event).await

@@ -901,7 +901,9 @@ async fn a_token_sets_a_password_once_and_voids_the_others(bed: Bed) {
     store.update_user_flag(ann.id, Flag::Active(false), &event("x")).await.unwrap();
     assert_conflict(set(&ann, &reset).await, Conflict::Token);
     store.update_user_flag(ann.id, Flag::Active(true), &event("x")).await.unwrap();
-    let session = bed.sign_in(&ann).await;
+    assert_conflict(set(&ann, &reset).await, Conflict::Token);
+    assert!(store.has_token(TokenKind::Verify, &verify, now).await.unwrap());
+    let (session, reset) = (bed.sign_in(&ann).await, give(&bed, TokenKind::Reset, ann.id).await);
     set(&ann, &reset).await.unwrap();
     assert_conflict(set(&ann, &reset).await, Conflict::Token);
     let found = store.find_user(ann.id).await.unwrap().unwrap();

@@ -117,6 +117,11 @@ async fn rec_07_opening_a_link_spends_nothing_and_tells_nobody_its_token() {
     let token = link.trim().split_once("?token=").unwrap().1.to_owned();
     let path = format!("/auth/reset-password?token={token}");
     assert!(link.contains(&path), "{link}");
+    // The set-up link is kept as close.
+    let set_up = process.word_with("/auth/setup?token=").await;
+    let set_up = process.client().visit(set_up.split_once(&process.address.to_string()).unwrap().1);
+    let set_up = set_up.send().await.expect(200);
+    assert_eq!(set_up.header("referrer-policy"), Some("strict-origin"));
     // What a mail program, a scanner or a preview does before the person comes.
     let scanner = process.client();
     for _ in 0..3 {

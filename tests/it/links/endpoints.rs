@@ -7,9 +7,11 @@ use portcullis::store::Flag;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use super::{NEW, PASSWORD, reset, send, signs_in, start, token, verify};
-use crate::harness::{Gateway, email};
+use super::{NEW, PASSWORD, YAML, reset, send, signs_in, start, token, verify};
+use crate::harness::{Gateway, Stopwatch, email};
+use crate::postgres::Postgres;
 use crate::raw::Response;
+use crate::upstream::Upstream;
 
 const BAD_RESET: &str = "RESET_PASSWORD_BAD_TOKEN";
 const BAD_VERIFY: &str = "VERIFY_USER_BAD_TOKEN";
@@ -139,8 +141,7 @@ async fn a_password_that_is_refused_says_why_and_spends_nothing() {
 async fn a_token_verifies_an_e_mail_from_the_next_request_on() {
     let (_upstream, gateway) = start().await;
     let ann = gateway.person("ann").unverified().sign_in().await;
-    let off = gateway.person("off").unverified().set(|draft| draft.is_active = false);
-    off.create().await;
+    gateway.person("off").unverified().create().await;
     let header = async || {
         let echo = ann.get("/x").send().await.expect(200).text().to_lowercase();
         echo.contains("x-auth-email: ann@example.com")
@@ -179,10 +180,45 @@ async fn a_token_verifies_an_e_mail_from_the_next_request_on() {
     assert_eq!(verify(&client, &of_reset).await.expect(400).detail(), BAD_VERIFY);
     // An inactive person may, and is none the more active.
     let good = token(&gateway, "off", LinkKind::Verify).await;
+    set_active(&gateway, "off", false).await;
     let user = verify(&client, &good).await.expect(200).json();
     assert_eq!((&user["is_verified"], &user["is_active"]), (&json!(true), &json!(false)));
     let events = gateway.running.store().list_events(None, 50).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "verify").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_are_in_force_on_another_node_within_a_second() {
+    let upstream = Upstream::start();
+    let url = Postgres::start().database().await;
+    let start = || Gateway::builder(YAML).with("APP", &upstream.url()).postgres(&url);
+    let start = || start().key("public_url", "\"http://auth.example.com\"");
+    let (here, there) = (start().start().await, start().start().await);
+    let ann = here.person("ann").unverified().sign_in().await;
+    let ann_there = there.client();
+    ann_there.set_cookie("portcullis", &ann.cookie("portcullis").unwrap());
+    let header = async || {
+        let echo = ann_there.get("/x").send().await.expect(200).text().to_lowercase();
+        echo.contains("x-auth-email: ann@example.com")
+    };
+    assert!(!header().await);
+    let good = token(&here, "ann", LinkKind::Verify).await;
+    let watch = Stopwatch::start();
+    verify(&here.client(), &good).await.expect(200);
+    while !header().await {
+        assert!(watch.elapsed() < Duration::from_secs(1), "not in force");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // A link made on one node is good on any.
+    let good = token(&here, "ann", LinkKind::Reset).await;
+    reset(&there.client(), &good, NEW).await.expect(200);
+    ann_there.get("/x").send().await.expect(401);
+    let answered = Stopwatch::start();
+    while ann.get("/x").send().await.status != 401 {
+        assert!(answered.elapsed() < Duration::from_secs(1), "not in force");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(reset(&here.client(), &good, NEW).await.expect(400).detail(), BAD_RESET);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +234,7 @@ async fn a_body_that_is_none_is_told_field_by_field() {
     for (to, body, expected) in [
         (reset, json!({}), json!([missing("token"), missing("password")])),
         (reset, json!([]), json!([missing("token"), missing("password")])),
-        (reset, json!({"token": "x", "password": null}), json!([missing("password")])),
+        (reset, json!({"token": "x", "password": null}), json!([no_text("password", Value::Null)])),
         (
             reset,
             json!({"token": 1, "password": ["a"], "more": 1}),
