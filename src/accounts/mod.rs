@@ -8,6 +8,7 @@
 mod draft;
 mod people;
 mod sign_in;
+pub mod transfer;
 pub mod visit;
 
 use std::sync::Arc;

@@ -26,9 +26,12 @@ mod sessions;
 mod sql;
 mod sqlite;
 mod tokens;
+mod transfer;
 mod users;
 
 use pool::Pool;
+
+pub use transfer::{Replaced, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;

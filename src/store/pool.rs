@@ -130,6 +130,21 @@ impl Pool {
         self.note_write(done.await)
     }
 
+    /// Runs `work` in a transaction on a connection that has been lent, which is closed after it.
+    pub(super) async fn write_on<T>(
+        &self,
+        mut connection: Connection,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = within(WRITE_DEADLINE, async {
+            connection.begin().await?;
+            let value = work(&mut connection).await?;
+            connection.commit().await?;
+            Ok(value)
+        });
+        self.note_write(done.await)
+    }
+
     /// Runs one statement that needs no transaction around it.
     pub(super) async fn execute(
         &self,

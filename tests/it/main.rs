@@ -40,5 +40,6 @@ mod sessions;
 mod staleness;
 mod store;
 mod streaming;
+mod transfer;
 mod upstream;
 mod websocket;
