@@ -31,7 +31,7 @@ mod users;
 
 use pool::Pool;
 
-pub use transfer::{Replaced, StagedUser, Staging};
+pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;

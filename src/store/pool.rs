@@ -21,10 +21,10 @@ use crate::config::{Database, DatabaseUrl};
 /// Over a whole writing transaction. Readers of the change log go back 30 s, so a transaction must
 /// never commit later than that after it wrote its rows; this leaves room for what a server does on
 /// its own after its client is gone.
-const WRITE_DEADLINE: Duration = Duration::from_secs(8);
+pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Over any read.
-const READ_DEADLINE: Duration = Duration::from_secs(8);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Over a read that somebody waits for anew every moment.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
@@ -192,7 +192,8 @@ impl Pool {
         .map_err(from_sqlx)
     }
 
-    async fn lend_reader(&self) -> Result<Connection, StoreError> {
+    /// Lends a connection that only reads.
+    pub(super) async fn lend_reader(&self) -> Result<Connection, StoreError> {
         match &self.lender {
             Lender::Sqlite(file) => file.current()?.reader.acquire().await.map(Connection::sqlite),
             Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::pool::within;
+use super::pool::{READ_DEADLINE, WRITE_DEADLINE, within};
 use super::sql::{Both, Connection, Value, values};
 use super::users::{self, HOLD_SUPERUSERS, fold_username, user_columns};
 use super::{Conflict, Event, NewUser, Store, StoreError, changes, events, password_kinds};
@@ -66,6 +66,13 @@ pub(super) const TABLES: Both = Both {
          is_verified BOOLEAN NOT NULL, created_at BIGINT); \
          CREATE TEMP TABLE staged_grants (user_id BYTEA NOT NULL, role TEXT COLLATE \"C\" NOT NULL, \
          ends_at BIGINT, PRIMARY KEY (user_id, role))",
+};
+
+/// Begins a transaction that sees one instant. Whoever reads what is written may take their time.
+const SNAPSHOT: Both = Both {
+    sqlite: "BEGIN",
+    postgres: "SET idle_in_transaction_session_timeout = 0; \
+         BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 };
 
 /// So that PostgreSQL knows how many rows it joins.
@@ -142,31 +149,21 @@ impl Store {
         &self,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<(User, Vec<RoleGrant>)>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT p.*, g.role, g.ends_at FROM (SELECT ",
-            user_columns!(),
-            " FROM users u WHERE u.email_folded > $1 ORDER BY u.email_folded LIMIT $2) p \
-             LEFT JOIN user_roles g ON g.user_id = p.id"
-        );
-        let rows = self.pool.read(async |connection| {
-            connection.rows(SQL, values![after.unwrap_or_default(), limit]).await
+    ) -> Result<Vec<Account>, StoreError> {
+        self.pool.read(async |connection| list(connection, after, limit).await).await
+    }
+
+    /// All accounts as they are at one instant, to be read page by page while others write.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let connection = within(READ_DEADLINE, async {
+            let mut connection = self.pool.lend_reader().await?;
+            connection.run(SNAPSHOT).await?;
+            Ok(connection)
         });
-        // Put in order here: a database would sort all the columns.
-        let mut found: BTreeMap<String, (User, Vec<RoleGrant>)> = BTreeMap::new();
-        for row in rows.await? {
-            let mut cells = row.cells();
-            let user = users::read_user(&mut cells)?;
-            let (role, until) = (cells.optional_text()?, cells.optional_time()?);
-            let folded = user.email_folded.to_string();
-            let (_, grants) = found.entry(folded).or_insert_with(|| (user, Vec::new()));
-            grants.extend(role.map(|role| RoleGrant { role, until }));
-        }
-        let mut accounts: Vec<_> = found.into_values().collect();
-        for (_, grants) in &mut accounts {
-            grants.sort_by(|a, b| a.role.cmp(&b.role));
-        }
-        Ok(accounts)
+        Ok(Snapshot { connection: connection.await? })
     }
 
     /// Copies an SQLite database, as it is at one instant, into an empty file. Others read and write
@@ -191,10 +188,65 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn stage(&self) -> Result<Staging, StoreError> {
-        let mut connection = self.pool.lend_writer().await?;
-        connection.run(TABLES).await?;
-        Ok(Staging { store: self.clone(), connection })
+        let connection = within(WRITE_DEADLINE, async {
+            let mut connection = self.pool.lend_writer().await?;
+            connection.run(TABLES).await?;
+            Ok(connection)
+        });
+        Ok(Staging { store: self.clone(), connection: connection.await? })
     }
+}
+
+/// An account and the roles granted to it.
+pub type Account = (User, Vec<RoleGrant>);
+
+/// All accounts as they were at one instant. On SQLite the instant is that of the first page.
+pub struct Snapshot {
+    /// Never given back: a transaction is open on it.
+    connection: Connection,
+}
+
+impl Snapshot {
+    /// A page, as [`Store::list_accounts`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_accounts(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Account>, StoreError> {
+        within(READ_DEADLINE, list(&mut self.connection, after, limit)).await
+    }
+}
+
+async fn list(
+    connection: &mut Connection,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Account>, StoreError> {
+    const SQL: &str = concat!(
+        "SELECT p.*, g.role, g.ends_at FROM (SELECT ",
+        user_columns!(),
+        " FROM users u WHERE u.email_folded > $1 ORDER BY u.email_folded LIMIT $2) p \
+         LEFT JOIN user_roles g ON g.user_id = p.id"
+    );
+    let rows = connection.rows(SQL, values![after.unwrap_or_default(), limit]).await?;
+    // Put in order here: a database would sort all the columns.
+    let mut found: BTreeMap<String, Account> = BTreeMap::new();
+    for row in rows {
+        let mut cells = row.cells();
+        let user = users::read_user(&mut cells)?;
+        let (role, until) = (cells.optional_text()?, cells.optional_time()?);
+        let folded = user.email_folded.to_string();
+        let (_, grants) = found.entry(folded).or_insert_with(|| (user, Vec::new()));
+        grants.extend(role.map(|role| RoleGrant { role, until }));
+    }
+    let mut accounts: Vec<_> = found.into_values().collect();
+    for (_, grants) in &mut accounts {
+        grants.sort_by(|a, b| a.role.cmp(&b.role));
+    }
+    Ok(accounts)
 }
 
 /// Accounts of a file on their way into the database. Dropped, it leaves nothing.
@@ -205,7 +257,7 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Puts accounts aside.
+    /// Puts some accounts aside: a few hundred, for which there is time enough.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -217,14 +269,17 @@ impl Staging {
              $18)";
         const GRANT: &str =
             "INSERT INTO staged_grants (user_id, role, ends_at) VALUES ($1, $2, $3)";
-        for staged in users {
-            self.connection.execute(USER, &parameters(staged)).await?;
-            for grant in &staged.grants {
-                let values = values![staged.id, grant.role.as_str(), grant.until];
-                self.connection.execute(GRANT, values).await?;
+        within(WRITE_DEADLINE, async {
+            for staged in users {
+                self.connection.execute(USER, &parameters(staged)).await?;
+                for grant in &staged.grants {
+                    let values = values![staged.id, grant.role.as_str(), grant.until];
+                    self.connection.execute(GRANT, values).await?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     /// Adds all of them, or on any error none. Nobody is signed in to a new account, so nobody else
@@ -235,7 +290,7 @@ impl Staging {
     pub async fn add(self, event: &Event) -> Result<(), StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();
-        connection.run(ANALYSE).await?;
+        within(WRITE_DEADLINE, connection.run(ANALYSE)).await?;
         let done = store.pool.write_on(connection, async |connection| {
             connection.run(HOLD_SUPERUSERS).await?;
             password_kinds::insert_staged(connection).await?;
@@ -257,7 +312,7 @@ impl Staging {
     pub async fn replace(self, event: &Event) -> Result<Replaced, StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();
-        connection.run(ANALYSE).await?;
+        within(WRITE_DEADLINE, connection.run(ANALYSE)).await?;
         let done = store.pool.write_on(connection, async |connection| {
             connection.run(HOLD_SUPERUSERS).await?;
             connection.run(HOLD_ACCOUNTS).await?;

@@ -309,7 +309,10 @@ async fn keep_a_superuser(connection: &mut Connection, user: &User) -> Result<()
 }
 
 /// Whether there is an active superuser other than this one.
-pub(super) async fn has_superuser_but(connection: &mut Connection, id: Uuid) -> Result<bool, StoreError> {
+pub(super) async fn has_superuser_but(
+    connection: &mut Connection,
+    id: Uuid,
+) -> Result<bool, StoreError> {
     let sql = "SELECT u.created_at FROM users u \
          WHERE u.is_superuser AND u.is_active AND u.id <> $1 LIMIT 1";
     Ok(connection.row(sql, values![id]).await?.is_some())

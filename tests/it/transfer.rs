@@ -23,6 +23,7 @@ roles: { editor: { permissions: ["pages:edit"] } }
 routes:
   - { path: "/**", upstream: app, allow: authenticated }
   - { path: "/editors", upstream: app, allow: { roles: [editor] } }
+  - { path: "/reports", upstream: app, allow: { permissions: ["x:read"] } }
 "#;
 
 /// Of the password that is `correct horse`, made by others: bcrypt, argon2id, scrypt, PBKDF2.
@@ -259,6 +260,28 @@ async fn a_file_with_bad_lines_changes_nothing_and_each_is_told_by_its_number() 
     .await;
 }
 
+/// A file that keeps, deletes, demotes, changes, swaps and adds accounts.
+fn replacement(before: &BTreeMap<String, Value>) -> String {
+    let account = |who: &str| before[&email(who)].clone();
+    let mut demoted = account("demoted");
+    demoted["roles"] = json!([]);
+    let mut changed = account("changed");
+    changed.as_object_mut().unwrap().remove("password_hash");
+    changed["password"] = json!("nine ladders in the yard");
+    // Without an id and a password: the account of this e-mail, which keeps both.
+    let kept = json!({ "email": "Kept@Example.com", "username": "kept", "roles": ["editor"] });
+    // Two that exchange their names.
+    let (mut left, mut right) = (account("left"), account("right"));
+    for name in ["email", "username"] {
+        let taken = left[name].take();
+        left[name] = right[name].take();
+        right[name] = taken;
+    }
+    let fresh = json!({ "email": "fresh@example.com" });
+    let lines = [account("root"), demoted, changed, kept, left, right, fresh];
+    lines.map(|line| line.to_string()).join("\n")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replacement_leaves_the_accounts_of_the_file_alone_and_is_in_force_within_a_second() {
     both(async |bed| {
@@ -273,25 +296,7 @@ async fn a_replacement_leaves_the_accounts_of_the_file_alone_and_is_in_force_wit
             signed_in.insert(who, client);
         }
         let before = bed.accounts();
-        let account = |who: &str| before[&email(who)].clone();
-        let mut demoted = account("demoted");
-        demoted["roles"] = json!([]);
-        let mut changed = account("changed");
-        changed.as_object_mut().unwrap().remove("password_hash");
-        changed["password"] = json!("nine ladders in the yard");
-        // Without an id and a password: the account of this e-mail, which keeps both.
-        let kept = json!({ "email": "Kept@Example.com", "username": "kept", "roles": ["editor"] });
-        // Two that exchange their names.
-        let (mut left, mut right) = (account("left"), account("right"));
-        for name in ["email", "username"] {
-            let taken = left[name].take();
-            left[name] = right[name].take();
-            right[name] = taken;
-        }
-        let fresh = json!({ "email": "fresh@example.com" });
-        let lines = [account("root"), demoted, changed, kept, left, right, fresh];
-        let file = lines.map(|line| line.to_string()).join("\n");
-        let file = bed.write("people.jsonl", &file);
+        let file = bed.write("people.jsonl", &replacement(&before));
         // Nobody can be asked here.
         bed.refuse(&["user", "import", &file, "--replace"], 2);
         assert_eq!(bed.accounts(), before);
@@ -367,10 +372,13 @@ async fn roles_move_in_files_too() {
             assert_eq!(planned, "would be 2 roles: 0 added, 0 changed, 0 deleted\n");
         }
         bed.process.create_user("ann", &["--role", "a"]);
+        let ann = bed.process.sign_in("ann").await;
+        bed.expect(&ann, "/reports", 200).await;
         let lines = [json!({ "name": "a", "permissions": ["z:read"] }), json!({ "name": "c" })];
         let file = bed.write("roles.jsonl", &lines.map(|line| line.to_string()).join("\n"));
         let done = bed.print(&["role", "import", &file, "--replace", "--yes"]);
         assert_eq!(done, "2 roles: 1 added, 1 changed, 1 deleted\n");
+        bed.expect(&ann, "/reports", 403).await;
         let exported = bed.print(&["role", "export"]);
         let expected = "{\"name\":\"a\",\"description\":\"\",\"permissions\":[\"z:read\"]}\n\
              {\"name\":\"c\",\"description\":\"\",\"permissions\":[]}\n";
@@ -409,21 +417,23 @@ async fn a_large_file_comes_in_while_people_sign_in() {
     let file = bed.write("people.csv", &lines);
     let began = Stopwatch::start();
     let mut child = bed.spawn(&["user", "import", &file]);
-    let (mut sign_ins, mut longest) = (0, Duration::ZERO);
+    let mut waits = Vec::new();
     while child.try_wait().unwrap().is_none() {
         let watch = Stopwatch::start();
         assert_eq!(bed.sign_in("ann@example.com", PASSWORD).await, 204);
-        (sign_ins, longest) = (sign_ins + 1, longest.max(watch.elapsed()));
+        waits.push(watch.elapsed());
     }
     let took = began.elapsed();
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("imported: {MANY} accounts\n"));
-    report(&format!(
-        "{MANY} accounts in {took:?}; {sign_ins} sign-ins meanwhile, {longest:?} at most"
-    ));
+    waits.sort();
+    let (sign_ins, longest) = (waits.len(), waits[waits.len() - 1]);
+    // What a sign-in takes by itself, on a machine with other work, is not the import's.
+    let held = longest - waits[sign_ins / 2];
+    report(&format!("{MANY} accounts in {took:?}; {sign_ins} sign-ins, held {held:?} at most"));
     assert!(output.stderr.is_empty(), "a bar without a terminal: {}", said(&output));
     assert!(took < Duration::from_mins(1), "{took:?}");
-    assert!(sign_ins >= 10 && longest < HELD, "{sign_ins} sign-ins, {longest:?} at most");
+    assert!(sign_ins >= 10 && held < HELD, "{sign_ins} sign-ins, held {held:?} at most");
     let count = sqlite(&bed.path("portcullis.db"), "SELECT COUNT(*) FROM users").await;
     assert_eq!(count, i64::try_from(MANY).unwrap() + 1);
 }

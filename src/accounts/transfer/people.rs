@@ -258,7 +258,7 @@ impl People {
         }
     }
 
-    /// Writes every account as a file that [`People::examine_users`] reads, hashes included.
+    /// Writes every account, all as they are at one instant, as a file that [`People::examine_users`] reads, hashes included.
     ///
     /// # Errors
     /// [`ExportError`].
@@ -268,10 +268,11 @@ impl People {
         format: Format,
     ) -> Result<usize, ExportError> {
         let mut writer = Writer::new(to, format, COLUMNS)?;
+        let mut accounts = self.store().snapshot().await?;
         let mut after: Option<String> = None;
         let mut written = 0;
         loop {
-            let page = self.store().list_accounts(after.as_deref(), PAGE).await?;
+            let page = accounts.list_accounts(after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.email_folded.to_string());
             let now = self.now();

@@ -116,6 +116,7 @@ async fn call_transfer(store: &Store) -> Result<(), StoreError> {
     let mut staging = store.stage().await?;
     staging.insert(&[staged("fay")]).await?;
     staging.replace(&event()).await?;
+    store.snapshot().await?.list_accounts(None, 10).await?;
     store.list_accounts(None, 10).await.map(drop)
 }
 
