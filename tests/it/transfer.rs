@@ -429,7 +429,7 @@ async fn a_large_file_comes_in_while_people_sign_in() {
     waits.sort();
     let (sign_ins, longest) = (waits.len(), waits[waits.len() - 1]);
     // What a sign-in takes by itself, on a machine with other work, is not the import's.
-    let held = longest - waits[sign_ins / 2];
+    let held = longest.saturating_sub(waits[sign_ins / 2]);
     report(&format!("{MANY} accounts in {took:?}; {sign_ins} sign-ins, held {held:?} at most"));
     assert!(output.stderr.is_empty(), "a bar without a terminal: {}", said(&output));
     assert!(took < Duration::from_mins(1), "{took:?}");
