@@ -138,4 +138,10 @@ impl Connection {
             Writer::Sending(_) | Writer::Gone => None,
         }
     }
+
+    /// The near end's port.
+    #[cfg(test)]
+    pub(super) fn port(&self) -> u16 {
+        self.reader.local_addr().map_or(0, |address| address.port())
+    }
 }

@@ -167,10 +167,13 @@ impl<L: Leave + Unpin> Download<L> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        // A long answer is looked at before every piece of it.
+        // A long answer is looked at before every piece of it, whether or not it has to be waited for.
         let is_long = match self.supervision {
             Watch::None => false,
-            Watch::Unwatched(_) => self.deadlines.is_due(Wait::Leave),
+            Watch::Unwatched(_) => {
+                self.deadlines.set_unless_running(Wait::Leave, MOMENT);
+                self.deadlines.is_due(Wait::Leave)
+            }
             Watch::Watched(_) => true,
         };
         if is_long && self.has_leave_ended(cx) {
@@ -225,5 +228,41 @@ impl<L: Leave + Unpin> Body for Download<L> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::proxy::deadline::Ticker;
+
+    struct Ended;
+
+    impl Leave for Ended {
+        fn ended(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn a_leave_that_ends_is_noticed_although_the_answer_never_pauses() {
+        let clock = Clock::adjustable();
+        let ticker = Ticker::new(clock.clone());
+        let idle = Duration::from_mins(5);
+        let always_ahead = || Ok(Bytes::from_static(b"x"));
+        let body = Stream { framing: Framing::UntilClose, first: always_ahead(), lease: None };
+        let mut download = Download::new(body, ticker.deadlines(), idle, Some(Ended));
+        let mut next = || {
+            download.body.first = always_ahead();
+            std::future::poll_fn(|cx| Pin::new(&mut download).poll_frame(cx)).now_or_never()
+        };
+        assert!(matches!(next(), Some(Some(Ok(_)))));
+        clock.advance(MOMENT * 2);
+        ticker.tick();
+        assert!(next().is_none(), "the error is told when asked for again");
+        assert!(matches!(next(), Some(Some(Err(DownloadError::Revoked)))));
     }
 }

@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::deadline::{Deadlines, Ticker, Wait};
 use super::outgoing::Outgoing;
 use super::pool::{ConnectError, Pool};
-use super::upload::{Fate, UploadState};
+use super::upload::{Failure, UploadState};
 use super::wire::ClientState;
 use crate::clock::Clock;
 use crate::config::Upstream;
@@ -128,11 +128,12 @@ impl From<ForwardError> for Broken {
 pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
     /// `None` until one is needed and there.
-    pub(super) connection: Option<Connection>,
+    connection: Option<Connection>,
     asked: Asked,
     head: HeadReader,
-    /// The body was given a moment to arrive.
+    /// The body was given a moment to arrive, and what came of it is with the head.
     has_waited: bool,
+    has_gathered: bool,
 }
 
 impl Exchange {
@@ -140,7 +141,8 @@ impl Exchange {
     pub(super) fn new(reach: &Reach, way: Way<'_>, outgoing: Outgoing, asked: Asked) -> Self {
         let youngest = if outgoing.may_repeat { Duration::MAX } else { YOUNG };
         let connection = reach.pool.idle(way.upstream, youngest);
-        Self { outgoing, connection, asked, head: HeadReader::new(asked), has_waited: false }
+        let head = HeadReader::new(asked);
+        Self { outgoing, connection, asked, head, has_waited: false, has_gathered: false }
     }
 
     /// Sends the request and waits for the head of its answer. It goes out once more, on a fresh
@@ -156,8 +158,14 @@ impl Exchange {
                 Err(broken) => self.outgoing.rewind(broken, true)?,
             }
         }
-        // Boxed, as every seldom way is: the future of each request has room for all it does not box.
+        // Boxed: it is seldom needed.
         Box::pin(self.answer_on_fresh(reach, way)).await
+    }
+
+    /// The connection on which the answer came.
+    pub(super) fn into_connection(self) -> Result<Connection, ForwardError> {
+        let gone = || ForwardError::Closed(io::ErrorKind::NotConnected.into());
+        self.connection.ok_or_else(gone)
     }
 
     /// The same on a fresh connection, once more on another where the first died without harm.
@@ -197,9 +205,10 @@ impl Exchange {
         deadlines: &Deadlines,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Box<AnswerHead>, Broken>> {
+        ready!(self.poll_gather(cx));
+        self.outgoing.check_upload()?;
         let is_sent = ready!(self.poll_send(cx));
         is_sent.map_err(|cause| self.broken(cause))?;
-        self.outgoing.check_upload()?;
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Err(self.broken(io::ErrorKind::NotConnected.into())));
         };
@@ -225,24 +234,30 @@ impl Exchange {
         }
     }
 
-    /// Writes the head, and what of the body has arrived with it.
+    /// Puts what of the body has arrived with the head behind it, once.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Outgoing { bytes, body, .. } = &mut self.outgoing;
+        let Some(rest) = body.as_mut().filter(|_| !self.has_gathered) else {
+            return Poll::Ready(());
+        };
+        let length = bytes.len();
+        if rest.gather(cx, bytes) {
+            *body = None;
+        } else if bytes.len() == length && !std::mem::replace(&mut self.has_waited, true) {
+            // It is read only now that it is asked for, and may be there already.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_gathered = true;
+        Poll::Ready(())
+    }
+
+    /// Writes the head and what was put behind it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Outgoing { bytes, sent, body, .. } = &mut self.outgoing;
+        let Outgoing { bytes, sent, .. } = &mut self.outgoing;
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        if *sent == 0
-            && let Some(rest) = body
-        {
-            let length = bytes.len();
-            if rest.gather(cx, bytes) {
-                *body = None;
-            } else if !std::mem::replace(&mut self.has_waited, true) && bytes.len() == length {
-                // It is read only now that it is asked for, and may be there already.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
         while let Some(rest @ [_, ..]) = bytes.get(*sent..) {
             match ready!(connection.poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -260,11 +275,11 @@ impl Exchange {
 impl Outgoing {
     /// Whose fault it was that the body went wrong, if it did.
     fn check_upload(&self) -> Result<(), ForwardError> {
-        match self.upload.as_deref().map_or(Fate::Sent, UploadState::fate) {
-            Fate::Sent => Ok(()),
-            Fate::Stalled => Err(ForwardError::ClientStalled),
-            Fate::Broken => Err(ForwardError::ClientBroke),
-            Fate::Refused => Err(ForwardError::TimedOut),
+        match self.upload.as_deref().and_then(UploadState::failure) {
+            None => Ok(()),
+            Some(Failure::Stalled) => Err(ForwardError::ClientStalled),
+            Some(Failure::Broken) => Err(ForwardError::ClientBroke),
+            Some(Failure::Refused) => Err(ForwardError::TimedOut),
         }
     }
 
@@ -319,4 +334,40 @@ async fn connect(reach: &Reach, way: Way<'_>) -> Result<Connection, ForwardError
         deadlines.set(Wait::Upstream, way.upstream.response_timeout);
     }
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_goes_out_once_more_only_where_that_does_no_harm() {
+        use io::ErrorKind::{ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
+        // Written before, repeatable, error, part of the answer came, on a used connection: again?
+        for (sent, may_repeat, kind, was_answering, was_reused, expected) in [
+            (0, false, ConnectionReset, false, true, true),
+            (0, false, ConnectionReset, false, false, false),
+            (0, true, ConnectionReset, false, false, true),
+            (1, false, ConnectionReset, false, true, false),
+            (1, true, ConnectionReset, false, true, true),
+            (1, true, UnexpectedEof, false, false, true),
+            (1, true, UnexpectedEof, true, true, false),
+            (1, true, InvalidData, false, true, false),
+            (0, true, TimedOut, false, true, false),
+        ] {
+            let (body, upload) = (None, None);
+            let mut outgoing = Outgoing { bytes: b"GET".to_vec(), sent, body, upload, may_repeat };
+            let broken = || Broken::Io { cause: kind.into(), was_answering };
+            let case = format!("{sent} {may_repeat} {kind:?} {was_answering} {was_reused}");
+            assert_eq!(outgoing.rewind(broken(), was_reused).is_ok(), expected, "{case}");
+            if expected {
+                assert_eq!(outgoing.sent, 0, "{case}");
+                outgoing.sent = 1;
+                assert!(outgoing.rewind(broken(), was_reused).is_err(), "{case}: once");
+            }
+        }
+        let mut outgoing =
+            Outgoing { bytes: Vec::new(), sent: 0, body: None, upload: None, may_repeat: true };
+        assert!(outgoing.rewind(Broken::Final(ForwardError::TimedOut), true).is_err());
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -18,7 +17,6 @@ pub use super::exchange::{ForwardError, Reach, Said, Way};
 use super::outgoing::Outgoing;
 use super::pool::Lease;
 use super::sanitise::Sanitized;
-use crate::clock::Tick;
 use crate::policy::Permit;
 
 /// An upstream's answer.
@@ -32,8 +30,6 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// What follows its head.
     pub body: AnswerBody,
-    /// From the request sent to the head of the answer.
-    pub took: Duration,
 }
 
 /// What follows the head of an answer.
@@ -49,8 +45,7 @@ pub enum AnswerBody {
 
 /// Forwards a request. `permit` is spent: one permit, one request.
 ///
-/// What needs no waiting is done before the future is made, so that the future holds little: it is
-/// moved about and lies in memory for as long as the upstream takes.
+/// The head is put together before the future is made, so that the future holds little.
 ///
 /// # Errors
 /// [`ForwardError`].
@@ -61,7 +56,6 @@ pub fn forward<'a>(
     way: Way<'a>,
     said: &Said<'_>,
 ) -> impl Future<Output = Result<Answer, ForwardError>> + Send + use<'a> {
-    let begun = reach.clock.tick();
     let deadlines = &way.connection.deadlines;
     if let Some(timeout) = way.timeout {
         deadlines.set(Wait::Route, timeout);
@@ -81,10 +75,7 @@ pub fn forward<'a>(
         }
         deadlines.clear(Wait::Route);
         deadlines.clear(Wait::Upstream);
-        let (head, connection) = (outcome?, exchange.connection);
-        let took = Tick::since(reach.clock.tick(), begun);
-        let connection = connection.ok_or(ForwardError::Head(HeadError::Malformed(None)))?;
-        accept(*head, connection, client_upgrade, took, (reach, way))
+        accept(*outcome?, exchange.into_connection()?, client_upgrade, reach, way)
     }
 }
 
@@ -93,11 +84,11 @@ fn accept(
     head: AnswerHead,
     mut connection: Connection,
     client_upgrade: Option<OnUpgrade>,
-    took: Duration,
-    (reach, way): (&Reach, Way<'_>),
+    reach: &Reach,
+    way: Way<'_>,
 ) -> Result<Answer, ForwardError> {
     let AnswerHead { status, headers, reason, mut framing, is_persistent } = head;
-    let answer = |body| Ok(Answer { status, reason, headers, body, took });
+    let answer = |body| Ok(Answer { status, reason, headers, body });
     // A connection on which a change of protocol was asked for serves nothing else, whatever the answer:
     // bytes of that protocol may be on their way.
     let is_persistent = is_persistent && client_upgrade.is_none();

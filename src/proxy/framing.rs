@@ -87,9 +87,7 @@ impl Framing {
                 let piece = take_up_to(length, arrived);
                 // So that the last piece is known to be the last. What is wrong behind it is told when the
                 // next is asked for.
-                if let Err(error) = state.advance(arrived) {
-                    *state = Chunked::Broken(error);
-                }
+                let _told_later = state.advance(arrived);
                 Ok(piece)
             }
         }
@@ -103,8 +101,12 @@ fn take_up_to(length: &mut u64, arrived: &mut BytesMut) -> Bytes {
 }
 
 impl Chunked {
-    /// Reads on to the next data, or as far as what has arrived goes.
+    /// Reads on to the next data, or as far as what has arrived goes. What is wrong once stays wrong.
     fn advance(&mut self, arrived: &mut BytesMut) -> Result<(), FramingError> {
+        self.step(arrived).inspect_err(|error| *self = Self::Broken(*error))
+    }
+
+    fn step(&mut self, arrived: &mut BytesMut) -> Result<(), FramingError> {
         loop {
             *self = match *self {
                 Self::Data(0) => Self::DataEnd,
@@ -218,12 +220,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_behind_a_piece_is_told_behind_it_and_stays_wrong() {
-        let mut framing = Framing::CHUNKED;
-        let mut arrived = BytesMut::from(&b"5\r\nhello\r\nnone\r\n0\r\n\r\n"[..]);
-        assert_eq!(framing.take(&mut arrived).unwrap(), "hello");
-        for _ in 0..2 {
-            assert_eq!(framing.take(&mut arrived), Err(FramingError::Size));
-            assert!(!framing.is_done());
+        for (sent, first) in
+            [("5\r\nhello\r\nnone\r\n0\r\n\r\n", Some("hello")), ("none\r\n0\r\n\r\n", None)]
+        {
+            let mut framing = Framing::CHUNKED;
+            let mut arrived = BytesMut::from(sent);
+            if let Some(first) = first {
+                assert_eq!(framing.take(&mut arrived).unwrap(), first);
+            }
+            for _ in 0..3 {
+                assert_eq!(framing.take(&mut arrived), Err(FramingError::Size));
+                assert!(!framing.is_done());
+            }
         }
     }
 

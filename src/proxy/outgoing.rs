@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::Method;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, Method};
 use http_body::Body as _;
 
 use super::answer::Asked;
@@ -47,9 +47,9 @@ impl Outgoing {
         end_head(&mut bytes, is_chunked, asked.has_upgrade);
         let may_repeat = is_empty && is_repeatable(&request.method);
         let body = (!is_empty).then(|| {
-            let (progress, answer) = (reach.ticker.deadlines(), &way.connection.deadlines);
+            let progress = reach.ticker.deadlines();
             let timeout = way.upstream.response_timeout;
-            Box::new(Upload::new(request.body, progress, answer, timeout))
+            Box::new(Upload::new(request.body, progress, way.connection, timeout))
         });
         let upload = body.as_ref().map(|body| Arc::clone(&body.state));
         Self { bytes, sent: 0, body, upload, may_repeat }
@@ -72,7 +72,7 @@ fn head(request: &Sanitized, way: Way<'_>, said: &Said<'_>) -> Vec<u8> {
     let host = request.host.as_bytes();
     let authority = way.upstream.authority.as_bytes();
     field(&mut out, &header::HOST, if way.upstream.preserve_host { host } else { authority });
-    callers(&mut out, &request.headers, said.identity);
+    callers(&mut out, request, said.identity);
     if let Some(identity) = said.identity {
         out.extend_from_slice(identity.fields().as_bytes());
     }
@@ -95,12 +95,21 @@ fn end_head(out: &mut Vec<u8>, is_chunked: bool, has_upgrade: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The caller's own fields: none that the gateway sets, whatever was left of them.
-fn callers(out: &mut Vec<u8>, headers: &HeaderMap, identity: Option<&HeaderSet>) {
+/// The caller's own fields: none that the gateway sets or that frames the body otherwise than it is sent,
+/// whatever sanitising left of them.
+fn callers(out: &mut Vec<u8>, request: &Sanitized, identity: Option<&HeaderSet>) {
+    const FRAMING: [HeaderName; 3] =
+        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING];
     let ours = [&header::HOST, &FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID];
     let is_identity = |name| identity.into_iter().flat_map(HeaderSet::names).any(|set| set == name);
-    for (name, value) in headers {
-        if !ours.contains(&name) && !is_identity(name) {
+    let has_length = request.body.size_hint().exact().is_some();
+    for (name, value) in &request.headers {
+        let is_false_length = name == header::CONTENT_LENGTH && !has_length;
+        if !FRAMING.contains(name)
+            && !ours.contains(&name)
+            && !is_identity(name)
+            && !is_false_length
+        {
             field(out, name, value.as_bytes());
         }
     }

@@ -6,8 +6,8 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,21 +18,19 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::deadline::{Deadlines, Wait};
+use super::wire::ClientState;
 
 /// No progress of a client's body.
 pub const PROGRESS: Duration = Duration::from_secs(30);
-/// Bytes of a body that are put together before they are written: for the kernel one buffer is less
-/// work than several, and copying this much is none.
+/// Bytes of a body that go out in one piece with the head.
 const JOINED: usize = 16 * 1024;
 
 /// Behind each chunk (RFC 9112 section 7.1).
 const END: &[u8] = b"\r\n";
 
-/// What became of a body.
+/// Why a body was not sent whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fate {
-    /// It is being sent, or was.
-    Sent,
+pub(super) enum Failure {
     /// The client sent nothing for [`PROGRESS`].
     Stalled,
     /// The client's body broke off or was malformed.
@@ -44,22 +42,18 @@ pub(super) enum Fate {
 /// What the exchange and the body it sends know of each other.
 #[derive(Debug, Default)]
 pub(super) struct UploadState {
-    fate: AtomicU8,
-    answered: std::sync::atomic::AtomicBool,
+    failure: OnceLock<Failure>,
+    answered: AtomicBool,
 }
 
 impl UploadState {
-    pub(super) fn fate(&self) -> Fate {
-        match self.fate.load(Ordering::Acquire) {
-            1 => Fate::Stalled,
-            2 => Fate::Broken,
-            3 => Fate::Refused,
-            _ => Fate::Sent,
-        }
+    /// Why the body will not be sent whole, if that is known.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure.get().copied()
     }
 
-    fn end(&self, fate: Fate) {
-        self.fate.store(fate as u8, Ordering::Release);
+    fn fail(&self, failure: Failure) {
+        self.failure.get_or_init(|| failure);
     }
 
     /// The head of the answer has arrived, or is no longer waited for.
@@ -76,10 +70,16 @@ pub(super) struct Upload {
     length: Option<u64>,
     /// Its own: the task that sends it is woken by them.
     progress: Arc<Deadlines>,
-    /// The client connection's: the answer is awaited from the body's end on.
-    answer: Arc<Deadlines>,
+    /// The client's connection: on its deadlines the answer is awaited from the body's end on.
+    client: Arc<ClientState>,
     response_timeout: Duration,
     pub(super) state: Arc<UploadState>,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.client.end_upload();
+    }
 }
 
 /// The next of a body.
@@ -92,22 +92,23 @@ impl Upload {
     pub(super) fn new(
         body: Incoming,
         progress: Arc<Deadlines>,
-        answer: &Arc<Deadlines>,
+        client: &Arc<ClientState>,
         response_timeout: Duration,
     ) -> Self {
-        let (length, answer) = (body.size_hint().exact(), Arc::clone(answer));
-        Self { body, length, progress, answer, response_timeout, state: Arc::default() }
+        client.begin_upload();
+        let (length, client) = (body.size_hint().exact(), Arc::clone(client));
+        Self { body, length, progress, client, response_timeout, state: Arc::default() }
     }
 
     /// Whether the head says no length.
-    pub(super) const fn is_chunked(&self) -> bool {
+    const fn is_chunked(&self) -> bool {
         self.length.is_none()
     }
 
     /// Puts what has arrived behind the head. Whether that was all of it.
     pub(super) fn gather(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
         let most = out.len() + JOINED;
-        while out.len() < most && self.state.fate() == Fate::Sent {
+        while out.len() < most && self.state.failure().is_none() {
             match self.poll_next(cx) {
                 Poll::Ready(Some(Next::Data(data))) => {
                     self.begin_piece(data.len(), out);
@@ -127,38 +128,35 @@ impl Upload {
     }
 
     /// The time to the head of the answer runs from here, unless that has come.
-    pub(super) fn await_answer(&self) {
+    fn await_answer(&self) {
         if !self.state.answered.load(Ordering::Acquire) {
-            self.answer.set(Wait::Upstream, self.response_timeout);
+            self.client.deadlines.set(Wait::Upstream, self.response_timeout);
         }
     }
 
     /// Sends the rest. Gives the writing half back if it was sent whole.
     pub(super) async fn send(mut self, mut writer: OwnedWriteHalf) -> Option<OwnedWriteHalf> {
-        loop {
+        let is_sent = loop {
             let mut head = Vec::new();
             let data = match poll_fn(|cx| self.poll_next(cx)).await {
                 Some(Next::Data(data)) => data,
                 Some(Next::End) => {
                     self.end_body(&mut head);
-                    let is_sent = self.write(&mut writer, head, Bytes::new()).await;
-                    self.await_answer();
-                    return is_sent.then_some(writer);
+                    break self.write(&mut writer, head, Bytes::new()).await;
                 }
-                None => {
-                    // The exchange is told; it ends, and its connection with it.
-                    self.answer.wake();
-                    return None;
-                }
+                None => break false,
             };
             self.begin_piece(data.len(), &mut head);
             if !self.write(&mut writer, head, data).await {
-                // What the upstream says to this may be on its way.
-                self.await_answer();
-                self.answer.wake();
-                return None;
+                break false;
             }
+        };
+        // Where the upstream did not take it, what it says to that may be on its way.
+        self.await_answer();
+        if !is_sent {
+            self.client.deadlines.wake();
         }
+        is_sent.then_some(writer)
     }
 
     /// Writes a piece and what frames it. Whether the upstream took all of it.
@@ -189,7 +187,7 @@ impl Upload {
             return written;
         }
         if self.progress.is_due(Wait::Write) {
-            self.state.end(Fate::Refused);
+            self.state.fail(Failure::Refused);
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         }
         self.progress.set_unless_running(Wait::Write, self.response_timeout);
@@ -214,12 +212,12 @@ impl Upload {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "a client's body broke off");
-                    self.state.end(Fate::Broken);
+                    self.state.fail(Failure::Broken);
                     return Poll::Ready(None);
                 }
                 Poll::Ready(None) => return Poll::Ready(Some(Next::End)),
                 Poll::Pending if self.progress.is_due(Wait::Read) => {
-                    self.state.end(Fate::Stalled);
+                    self.state.fail(Failure::Stalled);
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {

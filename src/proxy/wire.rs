@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ const BUSY: u8 = 2;
 /// Answering a request with a body, which is read meanwhile.
 const UPLOAD: u8 = 3;
 const TUNNEL: u8 = 4;
+/// Answered, while the request's body goes on to the upstream.
+const LATE_UPLOAD: u8 = 5;
 
 // How far a head's first line has come.
 const AWAITED: u8 = 0;
@@ -61,6 +63,8 @@ pub struct ClientState {
     has_fragment: AtomicBool,
     /// More bytes came than the head: a body, or the beginning of the next head.
     has_more: AtomicBool,
+    /// Bodies on their way to an upstream: an upload may outlive its answer.
+    uploads: AtomicUsize,
 }
 
 impl ClientState {
@@ -77,6 +81,7 @@ impl ClientState {
             line: AtomicU8::new(AWAITED),
             has_fragment: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
+            uploads: AtomicUsize::new(0),
         })
     }
 
@@ -101,7 +106,11 @@ impl ClientState {
         self.deadlines.clear(Wait::Upstream);
         self.deadlines.clear(Wait::Route);
         self.deadlines.clear(Wait::Leave);
-        if matches!(self.phase.load(Ordering::Relaxed), BUSY | UPLOAD) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == UPLOAD && self.uploads.load(Ordering::Relaxed) > 0 {
+            // What is read now is still the body; it has deadlines of its own.
+            self.phase.store(LATE_UPLOAD, Ordering::Relaxed);
+        } else if matches!(phase, BUSY | UPLOAD) {
             // The beginning of a next head may lie in the parser already. What comes then may be in the
             // midst of its fields, where a `#` is nothing.
             let has_begun = self.has_more.load(Ordering::Relaxed);
@@ -109,6 +118,21 @@ impl ClientState {
             let (phase, limit) = if has_begun { (HEAD_BEGUN, HEAD) } else { (IDLE, KEEP_ALIVE) };
             self.phase.store(phase, Ordering::Relaxed);
             self.deadlines.set(Wait::Read, limit);
+        }
+    }
+
+    /// A request's body is on its way to an upstream.
+    pub(super) fn begin_upload(&self) {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The body has come to its end, or nobody wants the rest of it.
+    pub(super) fn end_upload(&self) {
+        self.uploads.fetch_sub(1, Ordering::Relaxed);
+        if self.phase.load(Ordering::Relaxed) == LATE_UPLOAD {
+            self.line.store(AWAITED, Ordering::Relaxed);
+            self.phase.store(IDLE, Ordering::Relaxed);
+            self.deadlines.set(Wait::Read, KEEP_ALIVE);
         }
     }
 
@@ -326,6 +350,25 @@ mod tests {
         state.see(b"X: #\r\nHost: a\r\n\r\n");
         state.begin_request(false);
         assert!(!state.had_fragment(), "it began while the former was answered");
+    }
+
+    #[test]
+    fn what_comes_of_a_body_behind_its_answer_is_no_head() {
+        let state = state();
+        state.see(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n");
+        state.begin_request(true);
+        state.begin_upload();
+        state.end_request();
+        assert!(!state.reads_head() && !state.deadlines.is_running(Wait::Read));
+        state.end_upload();
+        assert!(state.reads_head() && state.deadlines.is_running(Wait::Read));
+        state.see(b"GET /#b HTTP/1.1\r\n\r\n");
+        state.begin_request(false);
+        assert!(state.had_fragment());
+        // One that ends before its answer changes nothing.
+        state.begin_upload();
+        state.end_upload();
+        assert!(!state.deadlines.is_running(Wait::Read));
     }
 
     #[test]

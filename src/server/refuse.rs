@@ -1,8 +1,9 @@
 //! What a caller reads when a request does not pass.
 
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::body::Content;
 use super::dispatch;
 use super::live::Live;
 use super::record::Record;
@@ -18,6 +19,7 @@ use crate::proxy::forward::ForwardError;
 use crate::session::{Caller, CookieCredential, Credentials, Identity, Sessions};
 use crate::telemetry::log::Causes;
 use crate::telemetry::metrics::Refused;
+use crate::web::cors;
 use crate::web::failure::Failure;
 use crate::web::origin::{self, Origin};
 
@@ -189,6 +191,34 @@ fn command(missing: &Missing, identity: &Identity) -> Option<String> {
 /// A role's name as a shell takes it: names hold letters, digits, space, `.`, `_` and `-` only.
 fn quoted(role: &str) -> String {
     if role.contains(' ') { format!("\"{role}\"") } else { role.to_owned() }
+}
+
+/// Counts what no route had a say in.
+pub(super) fn count(worker: &Worker, record: &Record, status: StatusCode) {
+    let kind = match status {
+        StatusCode::TOO_MANY_REQUESTS => Refused::Limited,
+        StatusCode::BAD_REQUEST if record.route.is_none() && !record.is_portal => Refused::Invalid,
+        _ => return,
+    };
+    record.metrics().refused(worker.index, kind);
+}
+
+/// The answer that a failure is, with what goes along with it.
+pub(super) fn answer(failure: Failure, record: &Record) -> Response<Content> {
+    let is_malformed = failure.status == StatusCode::BAD_REQUEST;
+    let mut response = failure.answer(record.as_page, record.request_id()).map(Content::Own);
+    let headers = response.headers_mut();
+    if is_malformed {
+        // Where one request was not understood, what follows on the connection is not trusted to be
+        // another (RFC 9112 section 11.2).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(origin) = &record.listed_origin {
+        // A front end on a listed origin may read why it was refused.
+        cors::let_read(headers, origin.clone());
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
 }
 
 /// What the upstream's failure looks like from outside, and who is told.

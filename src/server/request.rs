@@ -85,9 +85,9 @@ fn close(
     is_head: bool,
 ) -> Response<Answered> {
     let record = &pending.record;
-    let mut response = outcome.unwrap_or_else(|failure| refused(failure, record));
+    let mut response = outcome.unwrap_or_else(|failure| refuse::answer(failure, record));
     if let Content::Own(_) = response.body() {
-        count_refusal(&pending.worker, record, response.status());
+        refuse::count(&pending.worker, record, response.status());
         response.headers_mut().insert(&REQUEST_ID, record.request_id.to_value());
         if is_head {
             *response.body_mut() = Content::Own(Full::default());
@@ -110,33 +110,6 @@ fn or_panic<F: Future>(handler: F) -> impl Future<Output = Result<F::Output, Pan
 fn panicked(worker: &Worker) -> Failure {
     worker.gateway.metrics.counters.panics.fetch_add(1, Ordering::Relaxed);
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// Counts what no route had a say in.
-fn count_refusal(worker: &Worker, record: &Record, status: StatusCode) {
-    let kind = match status {
-        StatusCode::TOO_MANY_REQUESTS => Refused::Limited,
-        StatusCode::BAD_REQUEST if record.route.is_none() && !record.is_portal => Refused::Invalid,
-        _ => return,
-    };
-    record.metrics().refused(worker.index, kind);
-}
-
-fn refused(failure: Failure, record: &Record) -> Response<Content> {
-    let is_malformed = failure.status == StatusCode::BAD_REQUEST;
-    let mut response = failure.answer(record.as_page, record.request_id()).map(Content::Own);
-    let headers = response.headers_mut();
-    if is_malformed {
-        // Where one request was not understood, what follows on the connection is not trusted to be
-        // another (RFC 9112 section 11.2).
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    if let Some(origin) = &record.listed_origin {
-        // A front end on a listed origin may read why it was refused.
-        cors::let_read(headers, origin.clone());
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
-    response
 }
 
 /// What was read of a request's head.
@@ -178,11 +151,11 @@ fn open(
     pending.is_handshake = method == Method::CONNECT || is_websocket(method, fields);
     record.as_page = is_navigation(method, fields);
     record.listed_origin = cors::listed_origin(fields, &record.live.config.origins);
-    if state.had_fragment() {
-        return Err(refuse::malformed("the request target is not in origin form"));
-    }
     if worker.gateway.access.is_some() {
         record.line = Some(LineParts::of(&request));
+    }
+    if state.had_fragment() {
+        return Err(refuse::malformed("the request target is not in origin form"));
     }
     let head = read(state.peer, last_host, &request, fields, record)?;
     let live = &*record.live;
@@ -253,6 +226,7 @@ async fn route(
     let is_watched = is_identified || permit.is_by_network();
     let method = routed.sanitized.method().clone();
     let route = live.policy.route(permit.route());
+    let begun = gateway.clock.tick();
     let passing = {
         let identity = identity_headers(live, &permit, &caller, record)?;
         let (upstream, timeout) = (&route.upstream, route.timeout);
@@ -268,8 +242,9 @@ async fn route(
     }
     let answer =
         passed.map_err(|error| refuse::upstream(worker, record, &route.upstream.name, &error))?;
-    record.upstream = Some(answer.took);
-    record.metrics().took(worker.index, answer.took);
+    let took = gateway.clock.tick().since(begun);
+    record.upstream = Some(took);
+    record.metrics().took(worker.index, took);
     let leave = || {
         is_watched.then(|| StreamLeave {
             gateway: Arc::clone(gateway),

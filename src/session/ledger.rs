@@ -1,7 +1,7 @@
 //! The ledger of the session cache: what changed lately, and whose sessions are kept.
 //!
-//! It is the authority on whether a session is kept: the cache changes nothing but under its lock, and
-//! what it lets go of is marked, so that whoever holds an identity made before finds out by looking.
+//! It is the authority on whether a session is kept: the cache takes nothing in but under its lock, and
+//! what it lets go of is marked at once, so that whoever holds an identity made before finds out by looking.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;

@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// The answers as they were read before there were [`Fields`]: each name looked up by itself.
+    /// The same answers, each name looked up by itself.
     mod looked_up {
         use http::header::{
             ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, UPGRADE,

@@ -495,3 +495,40 @@ async fn an_answer_that_pauses_is_cut_in_time_whenever_its_upload_ended() {
     assert!(raw.is_closed_within(Duration::from_secs(3)).await);
     upstream.wait_for_connections(0).await;
 }
+
+/// An upstream may answer at once and read on: a log sink, for instance. What comes behind the answer is
+/// still the body, neither a head with a head's ten seconds nor a request line.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_may_outlive_its_answer() {
+    let (upstream, gateway) = start().await;
+    upstream.at("/sink", |mut exchange| async move {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        exchange.read_body().await;
+        None
+    });
+    upstream.at("/after", |mut exchange| async move {
+        exchange.reply("200 OK", "", "after").await.then_some(exchange)
+    });
+    let mut raw = Raw::connect(gateway.address).await;
+    raw.send("POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await;
+    assert_eq!(raw.response("POST").await.status, 200);
+    for piece in ["d#e", "f\n#"] {
+        gateway.pass(Duration::from_secs(15)).await;
+        raw.send(piece).await;
+    }
+    upstream.wait_for(|seen| seen.complete && seen.body == b"abcd#ef\n#").await;
+    raw.send("GET /after HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(raw.response("GET").await.expect(200).text(), "after");
+    // Its end is where the next request is waited for.
+    gateway.pass(Duration::from_secs(76)).await;
+    assert!(raw.is_closed_within(Duration::from_secs(3)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_none_does_not_begin_upstream() {
+    let (upstream, gateway) = start().await;
+    let mut raw = Raw::connect(gateway.address).await;
+    raw.send("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
+    assert_eq!(raw.response("POST").await.status, 400);
+    assert_eq!(upstream.count(), 0);
+}

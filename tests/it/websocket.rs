@@ -249,6 +249,27 @@ async fn a_streamed_answer_ends_within_a_second_of_its_session() {
     upstream.wait_for_connections(0).await;
 }
 
+/// The upstream is always ahead of this reader, so the gateway never has to wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_pauses_ends_within_a_second_of_its_session() {
+    let (upstream, gateway) = start().await;
+    upstream.at("/large", |exchange| upstream::download(exchange, 8 << 30));
+    let ann = gateway.person("ann").sign_in().await;
+    let mut raw = ann.get("/large").open().await;
+    assert_eq!(raw.head().await.status, 200);
+    let reader = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(4));
+        while raw.discard(64 * 1024).await == 64 * 1024 {
+            pace.tick().await;
+        }
+    });
+    ann.post("/auth/cookie/logout").send().await.expect(204);
+    let began = Stopwatch::start();
+    upstream.wait_for_connections(0).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    reader.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_socket_is_closed_by_the_upstreams_idle_timeout() {
     let (_upstream, gateway) = start().await;

@@ -290,6 +290,9 @@ async fn smg_26_interim_answers_are_dropped_and_do_not_go_on_for_ever() {
     }
     gateway.pass(Duration::from_secs(3)).await;
     raw.response("GET").await.expect(504);
+    let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(11_000);
+    lie(&upstream, &format!("{flood}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), false);
+    gateway.client().get("/lie").send().await.expect(502);
 }
 
 /// The answer comes before the request has ended: it may be passed on, and the connection serves nobody
