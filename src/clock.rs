@@ -75,6 +75,16 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// RFC 3339 in UTC, with as many digits of a second as it has, so that [`Timestamp::parse`] reads the
+    /// same time again: `2026-11-25T15:33:41.25Z`. A time that no calendar has is written as `never`.
+    #[must_use]
+    pub fn exact(self) -> String {
+        let time = jiff::Timestamp::from_microsecond(self.0);
+        time.map_or_else(|_| "never".to_owned(), |time| time.to_string())
+    }
+}
+
 /// Writes RFC 3339 in UTC with whole seconds: `2026-11-25T15:33:41Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,6 +10,7 @@ mod letters;
 mod links;
 mod people;
 mod sign_in;
+pub mod transfer;
 pub mod visit;
 
 use std::sync::Arc;

@@ -72,6 +72,14 @@ impl People {
         self.clock.now()
     }
 
+    pub(super) fn policy(&self) -> arc_swap::Guard<Arc<PasswordPolicy>> {
+        self.policy.load()
+    }
+
+    pub(super) fn fresh_id(&self) -> Uuid {
+        self.entropy.uuid()
+    }
+
     /// Finds an account by what an operator types: an id, an e-mail (any spelling) or a username.
     ///
     /// # Errors

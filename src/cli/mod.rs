@@ -23,6 +23,7 @@ mod sample;
 mod serve;
 mod session;
 mod shell;
+mod transfer;
 mod user;
 
 use std::ffi::OsString;
@@ -89,6 +90,8 @@ enum Command {
     /// See what happened to accounts
     #[command(subcommand)]
     Events(event::EventCommand),
+    /// Copy an SQLite database while the gateway runs
+    Backup(transfer::BackupArgs),
     /// Print a completion script for a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -151,6 +154,7 @@ fn dispatch(command: &Command, desk: &mut Desk) -> Result<ExitCode, Failure> {
         Command::Permission(command) => block_on(permission::run(command, desk)).map(good),
         Command::Session(command) => block_on(session::run(command, desk)).map(good),
         Command::Events(command) => block_on(event::run(command, desk)).map(good),
+        Command::Backup(args) => block_on(transfer::backup(args, desk)).map(good),
         Command::Completions(args) => {
             shell::completions(args, CommandLine::command(), desk).map(good)
         }

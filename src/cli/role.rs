@@ -9,13 +9,12 @@ use serde::Serialize;
 use super::desk::{self, Desk};
 use super::failure::Failure;
 use super::output::{Table, printable};
+use super::transfer::{self, ExportArgs, ImportArgs};
+use crate::accounts::transfer::MAX_DESCRIPTION;
 use crate::config::{Config, nearest};
 use crate::identity::grant::{Grant, is_role_name};
 use crate::server::examine::Examined;
 use crate::store::{RoleRow, Store};
-
-/// A description is at most this many characters long.
-const MAX_DESCRIPTION: usize = 200;
 
 /// What to do with roles.
 #[derive(Subcommand, Debug)]
@@ -32,6 +31,10 @@ pub(super) enum RoleCommand {
     Grant(PermissionArgs),
     /// Take permissions from a role of the database
     Revoke(PermissionArgs),
+    /// Make the roles of a file, all of them or none
+    Import(ImportArgs),
+    /// Write every role of the database as import reads it
+    Export(ExportArgs),
 }
 
 /// `role create`.
@@ -94,6 +97,8 @@ pub(super) async fn run(command: &RoleCommand, desk: &mut Desk) -> Result<(), Fa
         RoleCommand::Delete(args) => delete(args, desk).await,
         RoleCommand::Grant(args) => change(args, Change::Grant, desk).await,
         RoleCommand::Revoke(args) => change(args, Change::Revoke, desk).await,
+        RoleCommand::Import(args) => transfer::import_roles(args, desk).await,
+        RoleCommand::Export(args) => transfer::export_roles(args, desk).await,
     }
 }
 

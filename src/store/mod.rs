@@ -27,9 +27,12 @@ mod sessions;
 mod sql;
 mod sqlite;
 mod tokens;
+mod transfer;
 mod users;
 
 use pool::Pool;
+
+pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;

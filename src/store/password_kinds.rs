@@ -50,9 +50,21 @@ pub(super) async fn insert(
     connection: &mut Connection,
     hash: &str,
 ) -> Result<Option<String>, StoreError> {
-    let Ok(kind) = Kind::of(hash) else { return Ok(None) };
+    let Some(kind) = kind_of(hash) else { return Ok(None) };
     let sql = "INSERT INTO password_kinds (kind, cost) VALUES ($1, NULL) \
          ON CONFLICT (kind) DO NOTHING";
     connection.execute(sql, values![kind.as_str()]).await?;
-    Ok(Some(kind.as_str().to_owned()))
+    Ok(Some(kind))
+}
+
+/// What the account's own column says of a hash; nothing of one that is not usable.
+pub(super) fn kind_of(hash: &str) -> Option<String> {
+    Kind::of(hash).ok().map(|kind| kind.as_str().to_owned())
+}
+
+/// Notes the kinds of the hashes put aside.
+pub(super) async fn insert_staged(connection: &mut Connection) -> Result<(), StoreError> {
+    let sql = "INSERT INTO password_kinds (kind) SELECT DISTINCT n.password_kind \
+         FROM staged_users n WHERE n.password_kind IS NOT NULL ON CONFLICT (kind) DO NOTHING";
+    connection.execute(sql, &[]).await.map(drop)
 }

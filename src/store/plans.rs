@@ -52,6 +52,9 @@ fn noted(backend: Backend) -> Vec<(&'static str, Vec<Value>)> {
 /// Statements that are about a whole table: both together end every session there is.
 const WHOLE: [&str; 2] = ["DELETE FROM sessions", "SELECT DISTINCT $1, s.user_id FROM sessions s"];
 
+/// What is put in the place of all accounts: statements that change those after it are about all of them.
+const STAGED: &str = "staged_";
+
 /// Tables that grow with use, with the short names the statements give them.
 const GROWING: [(&str, &str); 5] =
     [("users", "u"), ("sessions", "s"), ("events", "e"), ("changes", "c"), ("tokens", "t")];
@@ -81,7 +84,10 @@ async fn run_every_statement(
         .collect();
     assert!(missing.is_empty(), "not called in plans/calls.rs: {missing:#?}");
     assert!(statements.len() > 40, "{}", statements.len());
-    let is_whole = |sql: &str| WHOLE.iter().any(|whole| sql.ends_with(whole));
+    let is_whole = |sql: &str| {
+        let is_replacement = sql.contains(STAGED) && !sql.starts_with("INSERT");
+        is_replacement || WHOLE.iter().any(|whole| sql.ends_with(whole))
+    };
     statements.into_iter().filter(|(sql, _)| !is_whole(sql)).collect()
 }
 
@@ -97,6 +103,7 @@ async fn no_statement_reads_a_whole_table_of_a_large_sqlite_database() {
         .synchronous(SqliteSynchronous::Off)
         .pragma("cache_size", "-400000");
     let mut connection = options.connect().await.unwrap();
+    connection.execute(AssertSqlSafe(super::transfer::TABLES.sqlite)).await.unwrap();
     let mut scans = sqlite_scans(&mut connection, &statements).await;
     for rows in fill::statements(Backend::Sqlite) {
         connection.execute(AssertSqlSafe(rows)).await.unwrap();
@@ -144,6 +151,7 @@ async fn no_statement_reads_a_whole_table_of_a_large_postgresql_database() {
          ALTER TABLE user_roles SET UNLOGGED; ALTER TABLE users SET UNLOGGED; \
          ALTER TABLE events SET UNLOGGED";
     connection.execute(hasten).await.unwrap();
+    connection.execute(AssertSqlSafe(super::transfer::TABLES.postgres)).await.unwrap();
     for rows in fill::statements(Backend::Postgres) {
         connection.execute(AssertSqlSafe(rows)).await.unwrap();
     }

@@ -21,10 +21,10 @@ use crate::config::{Database, DatabaseUrl};
 /// Over a whole writing transaction. Readers of the change log go back 30 s, so a transaction must
 /// never commit later than that after it wrote its rows; this leaves room for what a server does on
 /// its own after its client is gone.
-const WRITE_DEADLINE: Duration = Duration::from_secs(8);
+pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Over any read.
-const READ_DEADLINE: Duration = Duration::from_secs(8);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Over a read that somebody waits for anew every moment.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
@@ -130,6 +130,21 @@ impl Pool {
         self.note_write(done.await)
     }
 
+    /// Runs `work` in a transaction on a connection that has been lent, which is closed after it.
+    pub(super) async fn write_on<T>(
+        &self,
+        mut connection: Connection,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = within(WRITE_DEADLINE, async {
+            connection.begin().await?;
+            let value = work(&mut connection).await?;
+            connection.commit().await?;
+            Ok(value)
+        });
+        self.note_write(done.await)
+    }
+
     /// Runs one statement that needs no transaction around it.
     pub(super) async fn execute(
         &self,
@@ -177,7 +192,8 @@ impl Pool {
         .map_err(from_sqlx)
     }
 
-    async fn lend_reader(&self) -> Result<Connection, StoreError> {
+    /// Lends a connection that only reads.
+    pub(super) async fn lend_reader(&self) -> Result<Connection, StoreError> {
         match &self.lender {
             Lender::Sqlite(file) => file.current()?.reader.acquire().await.map(Connection::sqlite),
             Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),

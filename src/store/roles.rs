@@ -37,12 +37,35 @@ impl Store {
     /// whatever case.
     pub async fn insert_role(&self, role: &RoleRow, event: &Event) -> Result<(), StoreError> {
         let written = self.pool.write(async |connection| {
-            let sql = "INSERT INTO roles (name, name_folded, description) VALUES ($1, $2, $3)";
-            let folded = role.name.to_ascii_lowercase();
-            let values = values![role.name.as_str(), folded, role.description.as_str()];
-            connection.execute(sql, values).await?;
-            insert_grants(connection, &role.name, &role.grants).await?;
+            insert(connection, role).await?;
             note(connection, &role.name, event).await
+        });
+        written.await
+    }
+
+    /// Makes roles, all of them or none; `replaces`: they take the place of all there are.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Role`](super::Conflict::Role) as [`Store::insert_role`].
+    pub async fn insert_roles(
+        &self,
+        roles: &[RoleRow],
+        replaces: bool,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let written = self.pool.write(async |connection| {
+            if replaces {
+                // Permissions refer to roles and go along.
+                for row in connection.rows("SELECT r.name FROM roles r", &[]).await? {
+                    changes::insert(connection, &Changed::Role(row.cells().text()?)).await?;
+                }
+                connection.execute("DELETE FROM roles", &[]).await?;
+            }
+            for role in roles {
+                insert(connection, role).await?;
+                changes::insert(connection, &Changed::Role(role.name.clone())).await?;
+            }
+            events::insert(connection, event).await
         });
         written.await
     }
@@ -113,6 +136,14 @@ impl Store {
 async fn hold(connection: &mut Connection, role: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE roles SET description = description WHERE name = $1";
     Ok(connection.execute(sql, values![role]).await? > 0)
+}
+
+async fn insert(connection: &mut Connection, role: &RoleRow) -> Result<(), StoreError> {
+    let sql = "INSERT INTO roles (name, name_folded, description) VALUES ($1, $2, $3)";
+    let folded = role.name.to_ascii_lowercase();
+    let values = values![role.name.as_str(), folded, role.description.as_str()];
+    connection.execute(sql, values).await?;
+    insert_grants(connection, &role.name, &role.grants).await
 }
 
 async fn insert_grants(

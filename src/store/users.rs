@@ -24,7 +24,7 @@ const BY_ID: &str = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.i
 
 /// Taken first by every transaction that makes or removes an active superuser, so that each sees
 /// what the one before it did. The number is arbitrary. SQLite has one writer anyway.
-const HOLD_SUPERUSERS: Both =
+pub(super) const HOLD_SUPERUSERS: Both =
     Both { sqlite: "", postgres: "SELECT pg_advisory_xact_lock(7305791282437012339)" };
 
 impl Store {
@@ -312,14 +312,18 @@ async fn keep_a_superuser(connection: &mut Connection, user: &User) -> Result<()
     Ok(())
 }
 
-async fn has_superuser_but(connection: &mut Connection, id: Uuid) -> Result<bool, StoreError> {
+/// Whether there is an active superuser other than this one.
+pub(super) async fn has_superuser_but(
+    connection: &mut Connection,
+    id: Uuid,
+) -> Result<bool, StoreError> {
     let sql = "SELECT u.created_at FROM users u \
          WHERE u.is_superuser AND u.is_active AND u.id <> $1 LIMIT 1";
     Ok(connection.row(sql, values![id]).await?.is_some())
 }
 
 /// Usernames are ASCII, so this is the whole of "without regard to case".
-fn fold_username(username: &str) -> String {
+pub(super) fn fold_username(username: &str) -> String {
     username.to_ascii_lowercase()
 }
 

@@ -74,6 +74,21 @@ fn every_yaml_block_of_the_documentation_stands_in_an_example() {
 }
 
 #[test]
+fn every_file_of_people_and_roles_shown_is_one_of_the_examples() {
+    let page = fs::read_to_string(root().join("docs/move-people-in-and-out.md")).unwrap();
+    let mut examples = files("examples/people", "csv");
+    examples.extend(files("examples/people", "jsonl"));
+    let examples: Vec<String> =
+        examples.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let shown: Vec<String> =
+        ["csv", "json"].iter().flat_map(|language| blocks(&page, language)).collect();
+    assert_eq!(shown.len(), 3);
+    for block in shown {
+        assert!(examples.iter().any(|example| example.contains(&block)), "in no example:\n{block}");
+    }
+}
+
+#[test]
 fn every_example_is_a_configuration_without_errors_and_warnings() {
     let secret = "e3b2a9c07f4d1856aa90c4be7d21f6035b8de2719c40f3ad";
     let env: BTreeMap<String, String> = [

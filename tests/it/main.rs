@@ -42,5 +42,6 @@ mod sessions;
 mod staleness;
 mod store;
 mod streaming;
+mod transfer;
 mod upstream;
 mod websocket;

@@ -11,8 +11,8 @@ use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Change, Changed, Conflict, EndSessions, Event, Flag, HeldLetter, LetterKind, Migrate,
-    NewLetter, NewUser, RoleRow, SessionKind, SessionRow, SignIn, Store, StoreError, TokenKind,
-    UserToken,
+    NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn, StagedUser, Store,
+    StoreError, TokenKind, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -59,6 +59,9 @@ contract! {
     last_use_only_moves_forward
     sessions_end_one_by_one_by_person_and_all
     a_deleted_account_leaves_nothing_but_events
+    all_accounts_are_read_as_they_were_at_one_instant
+    accounts_of_a_file_come_in_whole_or_not_at_all
+    a_replacement_without_a_superuser_changes_nothing
     a_new_password_ends_every_session
     a_hash_is_replaced_only_if_it_is_still_the_one_verified
     kinds_of_hashes_are_those_that_accounts_have
@@ -705,6 +708,76 @@ async fn a_deleted_account_leaves_nothing_but_events(bed: Bed) {
     assert_eq!(bed.store.list_events(Some(ann.id), 10).await.unwrap(), [about]);
     assert_conflict(bed.store.delete_user(ann.id, &event("x")).await, Conflict::Gone);
     bed.person("ann").await;
+}
+
+async fn all_accounts_are_read_as_they_were_at_one_instant(bed: Bed) {
+    for name in ["ann", "bob", "eve"] {
+        let person = bed.person(name).await;
+        bed.store.insert_grant(person.id, &forever("staff"), &event("grant")).await.unwrap();
+    }
+    let before = bed.store.list_accounts(None, 10).await.unwrap();
+    let mut snapshot = bed.store.snapshot().await.unwrap();
+    let mut read = snapshot.list_accounts(None, 1).await.unwrap();
+    bed.person("dan").await;
+    bed.store.delete_user(before[2].0.id, &event("user-deleted")).await.unwrap();
+    bed.store.delete_grant(before[1].0.id, "staff", &event("revoke")).await.unwrap();
+    read.extend(snapshot.list_accounts(Some(&read[0].0.email_folded), 10).await.unwrap());
+    assert_eq!(read, before);
+    assert_eq!(bed.store.list_accounts(None, 10).await.unwrap().len(), 3);
+}
+
+fn staged(line: u64, user: NewUser) -> StagedUser {
+    let grants = vec![forever("admin")];
+    StagedUser { line, id: id(), user, grants, created_at: None, keeps_password: true }
+}
+
+async fn accounts_of_a_file_come_in_whole_or_not_at_all(bed: Bed) {
+    let ann = bed.person("ann").await;
+    for (name, conflict) in [("ann", Some(Conflict::Email)), ("eve", None)] {
+        let mut staging = bed.store.stage().await.unwrap();
+        let rows = [staged(1, new_user("bob")), staged(2, new_user(name))];
+        staging.insert(&rows[..1]).await.unwrap();
+        staging.insert(&rows[1..]).await.unwrap();
+        let seen = bed.store.list_users(None, 10).await.unwrap();
+        assert_eq!(seen, std::slice::from_ref(&ann));
+        let added = staging.add(&event("users-imported")).await;
+        let accounts = bed.store.list_accounts(None, 10).await.unwrap();
+        let Some(conflict) = conflict else {
+            added.unwrap();
+            let grants: Vec<usize> = accounts.iter().map(|(_, grants)| grants.len()).collect();
+            assert_eq!(grants, [0, 1, 1]);
+            assert_eq!(accounts[1].0, bed.user(rows[0].id).await);
+            continue;
+        };
+        assert_conflict(added, conflict);
+        assert_eq!(accounts, [(ann.clone(), Vec::new())]);
+        assert!(bed.store.list_events(None, 10).await.unwrap().len() == 1);
+    }
+    let mut dropped = bed.store.stage().await.unwrap();
+    dropped.insert(&[staged(1, new_user("fay"))]).await.unwrap();
+    drop(dropped);
+    assert_eq!(bed.store.list_users(None, 10).await.unwrap().len(), 3);
+}
+
+async fn a_replacement_without_a_superuser_changes_nothing(bed: Bed) {
+    let root = bed.superuser("root").await;
+    let session = bed.sign_in(&root).await;
+    let before = bed.store.list_accounts(None, 10).await.unwrap();
+    for (is_active, is_superuser) in [(true, false), (false, true), (true, true)] {
+        let user = NewUser { is_active, is_superuser, ..new_user("eve") };
+        let mut staging = bed.store.stage().await.unwrap();
+        staging.insert(&[staged(1, user)]).await.unwrap();
+        let replaced = staging.replace(&event("users-replaced")).await;
+        if is_active && is_superuser {
+            assert_eq!(replaced.unwrap(), Replaced { added: 1, deleted: 1 });
+            continue;
+        }
+        assert_conflict(replaced, Conflict::LastSuperuser);
+        assert_eq!(bed.store.list_accounts(None, 10).await.unwrap(), before);
+        assert!(bed.is_signed_in(&session).await);
+    }
+    assert!(!bed.is_signed_in(&session).await);
+    assert_eq!(bed.store.find_user(root.id).await.unwrap(), None);
 }
 
 async fn a_new_password_ends_every_session(bed: Bed) {

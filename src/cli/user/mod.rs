@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::desk::Desk;
 use super::failure::Failure;
 use super::password::PasswordSource;
+use super::transfer::{self, ExportArgs, ImportArgs};
 use crate::accounts::{Mistake, People};
 use crate::identity::user::User;
 use crate::store::Flag;
@@ -42,6 +43,10 @@ pub(super) enum UserCommand {
     Grant(GrantArgs),
     /// Take roles away from an account
     Revoke(RevokeArgs),
+    /// Make the accounts of a file, all of them or none
+    Import(ImportArgs),
+    /// Write every account, with the hash of its password, as import reads it
+    Export(ExportArgs),
 }
 
 /// `user create`.
@@ -162,6 +167,8 @@ pub(super) async fn run(command: &UserCommand, desk: &mut Desk) -> Result<(), Fa
         UserCommand::Delete(args) => change::delete(args, desk).await,
         UserCommand::Grant(args) => change::grant(args, desk).await,
         UserCommand::Revoke(args) => change::revoke(args, desk).await,
+        UserCommand::Import(args) => transfer::import_users(args, desk).await,
+        UserCommand::Export(args) => transfer::export_users(args, desk).await,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{
     EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow, SessionKind, SessionRow,
-    SignIn, Store, StoreError, TokenKind, UserToken,
+    SignIn, StagedUser, Store, StoreError, TokenKind, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -17,6 +17,7 @@ const AT: Timestamp = Timestamp::from_seconds(1_800_000_000);
 /// Calls every method on an empty store.
 pub(super) async fn call_everything(store: &Store) -> Result<(), StoreError> {
     call_accounts(store).await?;
+    call_transfer(store).await?;
     call_the_rest(store).await
 }
 
@@ -111,12 +112,32 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
     Ok(())
 }
 
+async fn call_transfer(store: &Store) -> Result<(), StoreError> {
+    let staged = |name: &str| StagedUser {
+        line: 1,
+        id: Entropy::system().uuid(),
+        user: person(name),
+        grants: vec![RoleGrant { role: "r".to_owned(), until: None }],
+        created_at: None,
+        keeps_password: false,
+    };
+    let mut staging = store.stage().await?;
+    staging.insert(&[staged("eve")]).await?;
+    staging.add(&event()).await?;
+    let mut staging = store.stage().await?;
+    staging.insert(&[staged("fay")]).await?;
+    staging.replace(&event()).await?;
+    store.snapshot().await?.list_accounts(None, 10).await?;
+    store.list_accounts(None, 10).await.map(drop)
+}
+
 async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     let grants = [Grant::parse("a:b").unwrap()];
     let role =
         RoleRow { name: "r".to_owned(), description: String::new(), grants: grants.to_vec() };
     store.insert_role(&role, &event()).await?;
     store.list_roles().await?;
+    store.insert_roles(std::slice::from_ref(&role), true, &event()).await?;
     store.insert_role_grants("r", &grants, &event()).await?;
     store.delete_role_grants("r", &grants, &event()).await?;
     store.delete_role("r", &event()).await?;

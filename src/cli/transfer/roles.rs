@@ -1,0 +1,66 @@
+//! `portcullis role import` and `export`.
+
+use std::io::Write;
+
+use super::{
+    Desk, ExportArgs, Failure, ImportArgs, count, remove_unfinished, replacement, with_target,
+};
+use crate::accounts::Actor;
+use crate::accounts::transfer::RoleSummary;
+use crate::store::Migrate;
+
+/// Puts a file of roles in force, or says what is wrong with it.
+///
+/// # Errors
+/// [`Failure`]; nothing has been changed then.
+pub(in crate::cli) async fn import_roles(
+    args: &ImportArgs,
+    desk: &mut Desk,
+) -> Result<(), Failure> {
+    let config = desk.examine()?.config;
+    let file = args.read()?;
+    let migrate = if args.dry_run { Migrate::Never } else { Migrate::CreateOnly };
+    let store = desk.open_with(&config, migrate).await?;
+    let people = desk.people(&config, &store);
+    let declared: Vec<&str> = config.roles.keys().map(String::as_str).collect();
+    let format = args.format(&file);
+    let import = people.examine_roles(&file, format, &declared, args.replace).await?;
+    let import = import.map_err(|faults| args.refuse(&faults))?;
+    let planned = told(import.summary(), args.replace);
+    if args.dry_run {
+        return Ok(writeln!(desk.out, "would be {planned}")?);
+    }
+    args.confirm(&planned)?;
+    people.import_roles(import, &Actor::cli()).await?;
+    writeln!(desk.out, "{planned}")?;
+    Ok(())
+}
+
+fn told(summary: RoleSummary, replaces: bool) -> String {
+    let RoleSummary { roles, added, changed, deleted } = summary;
+    if replaces {
+        return replacement(&count(roles, "role"), added, changed, deleted);
+    }
+    format!("imported: {}", count(roles, "role"))
+}
+
+/// Writes every role of the database.
+///
+/// # Errors
+/// [`Failure`].
+pub(in crate::cli) async fn export_roles(
+    args: &ExportArgs,
+    desk: &mut Desk,
+) -> Result<(), Failure> {
+    let config = desk.examine()?.config;
+    let store = desk.open_with(&config, Migrate::Never).await?;
+    let people = desk.people(&config, &store);
+    let written = {
+        let mut to = with_target(args, &config, desk)?;
+        people.export_roles(&mut *to, args.format()).await.map_err(Failure::from)
+    };
+    let Some(path) = &args.file else { return written.map(drop) };
+    let written = remove_unfinished(path, written)?;
+    writeln!(desk.out, "exported {}", count(written, "role"))?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `portcullis user import` and `export`.
+
+use std::io::Write;
+
+use super::bar::Bar;
+use super::{
+    Desk, ExportArgs, Failure, ImportArgs, count, remove_unfinished, replacement, with_target,
+};
+use crate::accounts::Actor;
+use crate::accounts::transfer::{Step, Summary};
+use crate::cli::desk;
+use crate::cli::role::warn_of_undefined;
+use crate::store::Migrate;
+
+/// Puts a file of accounts in force, or says what is wrong with it.
+///
+/// # Errors
+/// [`Failure`]; nothing has been changed then.
+pub(in crate::cli) async fn import_users(
+    args: &ImportArgs,
+    desk: &mut Desk,
+) -> Result<(), Failure> {
+    let examined = desk.examine()?;
+    let file = args.read()?;
+    let migrate = if args.dry_run { Migrate::Never } else { Migrate::CreateOnly };
+    let store = desk.open_with(&examined.config, migrate).await?;
+    let people = desk.people(&examined.config, &store);
+    let import = people.examine_users(&file, args.format(&file), args.replace).await?;
+    let import = import.map_err(|faults| args.refuse(&faults))?;
+    drop(file);
+    let roles = desk::database_roles(Some(&store)).await?;
+    warn_of_undefined(&import.roles(), &examined.config, &roles)?;
+    let planned = told(import.summary(), args.replace);
+    if args.dry_run {
+        return Ok(writeln!(desk.out, "would be {planned}")?);
+    }
+    args.confirm(&planned)?;
+    let mut bar = Bar::new();
+    let progress = |step: Step, done: usize, total: usize| match step {
+        Step::Hashing => bar.draw("hashing passwords", done, total),
+        Step::Staging => bar.draw("reading accounts in", done, total),
+        Step::Committing => bar.draw("putting them in force", done, total),
+    };
+    let done = people.import_users(import, &Actor::cli(), progress).await;
+    drop(bar);
+    writeln!(desk.out, "{}", told(done?, args.replace))?;
+    Ok(())
+}
+
+fn told(summary: Summary, replaces: bool) -> String {
+    let Summary { accounts, added, changed, deleted } = summary;
+    if replaces {
+        return replacement(&count(accounts, "account"), added, changed, deleted);
+    }
+    format!("imported: {}", count(accounts, "account"))
+}
+
+/// Writes every account, hashes included.
+///
+/// # Errors
+/// [`Failure`].
+pub(in crate::cli) async fn export_users(
+    args: &ExportArgs,
+    desk: &mut Desk,
+) -> Result<(), Failure> {
+    let config = desk.examine()?.config;
+    let store = desk.open_with(&config, Migrate::Never).await?;
+    let people = desk.people(&config, &store);
+    let written = {
+        let mut to = with_target(args, &config, desk)?;
+        people.export_users(&mut *to, args.format()).await.map_err(Failure::from)
+    };
+    let Some(path) = &args.file else { return written.map(drop) };
+    let written = remove_unfinished(path, written)?;
+    writeln!(desk.out, "exported {}", count(written, "account"))?;
+    Ok(())
+}
