@@ -99,12 +99,15 @@ macro_rules! insert_users {
 const INSERT_NEW_USERS: &str =
     concat!(insert_users!(), " WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.id = n.id)");
 
-/// The first steps of a replacement: passwords that stay, sessions that do not.
-const PREPARE: [&str; 2] = [
+/// The first steps of a replacement: passwords that stay, sessions and links that do not.
+const PREPARE: [&str; 3] = [
     // First, so that what follows compares and writes one and the same.
     "UPDATE staged_users AS n SET password_hash = u.password_hash, \
      password_kind = u.password_kind FROM users u WHERE u.id = n.id AND n.keeps_password",
     "DELETE FROM sessions WHERE user_id IN (SELECT u.id FROM staged_users n \
+     JOIN users u ON u.id = n.id \
+     WHERE NOT n.is_active OR u.password_hash IS DISTINCT FROM n.password_hash)",
+    "DELETE FROM tokens WHERE subject IN (SELECT u.id FROM staged_users n \
      JOIN users u ON u.id = n.id \
      WHERE NOT n.is_active OR u.password_hash IS DISTINCT FROM n.password_hash)",
 ];

@@ -297,6 +297,11 @@ async fn a_replacement_leaves_the_accounts_of_the_file_alone_and_is_in_force_wit
         }
         let before = bed.accounts();
         let file = bed.write("people.jsonl", &replacement(&before));
+        let token = |who: &str| {
+            let link = bed.print(&["user", "reset-link", &email(who)]);
+            link.trim().split_once("?token=").unwrap().1.to_owned()
+        };
+        let tokens = ["changed", "kept"].map(token);
         // Nobody can be asked here.
         bed.refuse(&["user", "import", &file, "--replace"], 2);
         assert_eq!(bed.accounts(), before);
@@ -309,6 +314,13 @@ async fn a_replacement_leaves_the_accounts_of_the_file_alone_and_is_in_force_wit
         assert_eq!(bed.status(&signed_in["kept"], "/editors").await, Some(200));
         assert_eq!(bed.sign_in("changed", "nine ladders in the yard").await, 204);
         assert_eq!(bed.sign_in("kept", PASSWORD).await, 204);
+        // A link to a new password is void where the file brought one.
+        for (token, status) in tokens.iter().zip([400, 200]) {
+            let body = json!({ "token": token, "password": "eleven boats on a lake" });
+            let client = bed.process.client();
+            let call = client.post("/auth/reset-password");
+            call.body("application/json", body.to_string()).send().await.expect(status);
+        }
         let after = bed.accounts();
         let emails: Vec<&str> = after.keys().map(String::as_str).collect();
         let expected = [
