@@ -12,11 +12,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::io::poll_read_buf;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Room for what arrives: at first, and at most while much does.
-const ROOM: usize = 8 * 1024;
+/// Room for what arrives: at first, which most answers fit in, and at most while much does.
+const ROOM: usize = 1024;
 const MOST_ROOM: usize = 64 * 1024;
 /// With less than this left, more room is made.
-const LEAST_ROOM: usize = 2 * 1024;
+const LEAST_ROOM: usize = 512;
 
 /// A body on its way. It gives the writing half back once all of it is written.
 pub(super) type Sending = AbortOnDropHandle<Option<OwnedWriteHalf>>;
@@ -122,10 +122,10 @@ impl Connection {
                 return None;
             }
         }
-        if self.room > ROOM {
-            self.room = ROOM;
-            self.arrived = BytesMut::new();
-        }
+        // An idle connection holds no memory; the next answer gets some that was in use a moment ago, as
+        // much as this one needed or, in time, less.
+        self.room = (self.room / 2).max(ROOM);
+        self.arrived = BytesMut::new();
         is_clean.then_some(self)
     }
 

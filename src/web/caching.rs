@@ -22,7 +22,8 @@ pub fn guard_caching(headers: &mut HeaderMap, shared_allowed: bool, no_store: bo
     } else if !shared_allowed && let Some(value) = made_private(headers) {
         headers.insert(CACHE_CONTROL, value);
     }
-    if no_store || !shared_allowed {
+    // Seldom there, and walking over a few names is less work than looking these up.
+    if (no_store || !shared_allowed) && headers.keys().any(|name| SHARED_CONTROLS.contains(name)) {
         for name in &SHARED_CONTROLS {
             headers.remove(name);
         }
