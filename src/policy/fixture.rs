@@ -194,13 +194,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         hashing: Hashing { concurrent: 1, queue: 64 },
         portal: Portal { path: "/auth".into(), users_path: None, title: "Sign in".into() },
         sessions: Sessions {
-            cookie: SessionCookie {
-                name: "portcullis".into(),
-                wire_name: "portcullis".into(),
-                domain: None,
-                same_site: SameSite::Lax,
-                secure: false,
-            },
+            cookie: cookie(),
             plain: lifetimes,
             remember: lifetimes,
             cache_entries: 1,
@@ -225,6 +219,16 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         ],
         routes,
         sources: Arc::new(Sources::default()),
+    }
+}
+
+fn cookie() -> SessionCookie {
+    SessionCookie {
+        name: "portcullis".into(),
+        wire_name: "portcullis".into(),
+        domain: None,
+        same_site: SameSite::Lax,
+        secure: false,
     }
 }
 
