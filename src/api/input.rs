@@ -4,17 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http_body::Body;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::bodies::{Complaint, unprocessable};
 use crate::accounts::visit::form_failure;
 use crate::web::failure::Failure;
-use crate::web::form::read_bytes;
+use crate::web::form::{RequestBody, read_bytes};
 
 /// The fields of a JSON object. What is no object has none; a name that stands there twice is refused.
 #[derive(Default)]
@@ -32,11 +30,10 @@ impl Input {
     ///
     /// # Errors
     /// 413, 408, 400 when it breaks off; 422 for what is no JSON.
-    pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) async fn read<B: RequestBody>(
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Self, Failure> {
         let bytes = read_bytes(body).await.map_err(|error| form_failure(&error))?;
         if bytes.is_empty() || !is_json(headers) {
             return Ok(Self::default());
@@ -140,6 +137,7 @@ impl<'de> Visitor<'de> for Fields {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use bytes::Bytes;
     use http::{HeaderValue, StatusCode};
     use http_body_util::Full;
     use serde_json::json;

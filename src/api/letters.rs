@@ -1,9 +1,7 @@
 //! Asking for letters, as JSON (`accounts-http` sections 5 and 6). The answer is the same whether or not
 //! there is such an account, and so is what is done before it.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use serde_json::json;
 
 use super::bodies::{Complaint, json, unprocessable};
@@ -14,20 +12,17 @@ use crate::accounts::visit::{Answer, Visit, store_failure};
 use crate::mail::AskError;
 use crate::store::LetterKind;
 use crate::web::failure::Failure;
+use crate::web::form::RequestBody;
 use crate::web::language::Language;
 
 impl Api {
     /// Asks for a letter: 202, whoever it is for. Where no mail is sent nothing comes of it.
-    pub(super) async fn ask_for_letter<B>(
+    pub(super) async fn ask_for_letter<B: RequestBody>(
         &self,
         visit: &Visit,
         kind: LetterKind,
         body: B,
-    ) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Answer, Failure> {
         refuse_foreign(visit, false)?;
         let mut input = Input::read(&visit.headers, body).await?;
         let mut complaints = Vec::new();

@@ -1,8 +1,6 @@
 //! What links lead to, as JSON (`accounts-http` sections 5 and 6).
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use serde_json::json;
 
 use super::bodies::{UserBody, json, unprocessable};
@@ -12,19 +10,16 @@ use crate::accounts::visit::{Answer, Visit, store_failure};
 use crate::accounts::{LinkError, LinkKind, Mistake};
 use crate::identity::user::Person;
 use crate::web::failure::Failure;
+use crate::web::form::RequestBody;
 
 impl Api {
     /// Spends a link. The body comes first, then the limit, then the token, then what goes with it.
-    pub(super) async fn use_link<B>(
+    pub(super) async fn use_link<B: RequestBody>(
         &self,
         visit: &Visit,
         kind: LinkKind,
         body: B,
-    ) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Answer, Failure> {
         refuse_foreign(visit, false)?;
         let mut input = Input::read(&visit.headers, body).await?;
         let mut complaints = Vec::new();

@@ -10,10 +10,8 @@ mod links;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Method, StatusCode};
-use http_body::Body;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -33,7 +31,7 @@ use crate::store::LetterKind;
 use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
 use crate::web::fields::Fields;
-use crate::web::form::{Form, FormError, is_form};
+use crate::web::form::{Form, FormError, RequestBody, is_form};
 use crate::web::origin::Site;
 use crate::web::target::Target;
 
@@ -158,11 +156,7 @@ impl Api {
     }
 
     /// Answers a request that [`claims`] said is the API's (others get 404).
-    pub async fn serve<B>(&self, visit: &Visit, body: B) -> Answer
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub async fn serve<B: RequestBody>(&self, visit: &Visit, body: B) -> Answer {
         let mut answer = match self.dispatch(visit, body).await {
             Ok(answer) => answer,
             Err(failure) => failure.answer(false, &visit.request_id),
@@ -171,11 +165,7 @@ impl Api {
         answer
     }
 
-    async fn dispatch<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    async fn dispatch<B: RequestBody>(&self, visit: &Visit, body: B) -> Result<Answer, Failure> {
         let fields = Fields::of(&visit.headers);
         let endpoint = find(&visit.config, &visit.target, &visit.method, &fields)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
@@ -188,16 +178,12 @@ impl Api {
         Ok(answer)
     }
 
-    async fn answer<B>(
+    async fn answer<B: RequestBody>(
         &self,
         endpoint: &Endpoint,
         visit: &Visit,
         body: B,
-    ) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Answer, Failure> {
         if endpoint.is_missing_for(&visit.method) {
             return Err(Failure::new(StatusCode::NOT_FOUND));
         }
@@ -227,11 +213,12 @@ impl Api {
         }
     }
 
-    async fn sign_in<B>(&self, backend: Backend, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    async fn sign_in<B: RequestBody>(
+        &self,
+        backend: Backend,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
         refuse_foreign(visit, backend == Backend::Cookie)?;
         let (name, password) = match Form::read(&visit.headers, body).await {
             Ok(form) => read_login(&form)?,

@@ -1,8 +1,6 @@
 //! Asking for a link to a new password. The answer is the same whether or not there is such an account.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use serde::Serialize;
 
 use super::arrival::symptoms;
@@ -15,7 +13,7 @@ use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::mail::AskError;
 use crate::store::LetterKind;
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 use crate::web::language::Language;
 
 /// What the form shows.
@@ -47,11 +45,11 @@ impl Portal {
     }
 
     /// POST: asks for the letter, and says to look for it.
-    pub(super) async fn forgot<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) async fn forgot<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
         self.need_mail()?;
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let email = form.get("email").unwrap_or_default().trim().to_owned();

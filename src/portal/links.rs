@@ -1,10 +1,8 @@
 //! What links lead to: setting a new password, verifying an e-mail. Opening one spends nothing: the
 //! page's button does.
 
-use bytes::Bytes;
 use http::header::{REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
-use http_body::Body;
 use serde::Serialize;
 
 use super::arrival::symptoms;
@@ -18,7 +16,7 @@ use crate::accounts::visit::{
 use crate::accounts::{LinkError, LinkKind, LinkState, Mistake};
 use crate::identity::user::User;
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 
 /// What a page with a button shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -68,16 +66,12 @@ impl Portal {
     }
 
     /// POST: spends the link.
-    pub(super) async fn use_link<B>(
+    pub(super) async fn use_link<B: RequestBody>(
         &self,
         visit: &Visit,
         kind: LinkKind,
         body: B,
-    ) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let token = form.get("token").unwrap_or_default();
         let sessions = self.accounts.sessions();

@@ -16,10 +16,8 @@ mod trail;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
-use http_body::Body;
 use serde::Serialize;
 
 use crate::accounts::visit::{Answer, Visit};
@@ -27,7 +25,7 @@ use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 use crate::web::origin::Site;
 use crate::web::page::{PageError, Pages};
 
@@ -123,11 +121,7 @@ impl Portal {
     }
 
     /// Answers a request at or below `portal.path` that is not the API's. What is unknown there is 404.
-    pub async fn serve<B>(&self, visit: &Visit, body: B) -> Answer
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub async fn serve<B: RequestBody>(&self, visit: &Visit, body: B) -> Answer {
         let outcome = self.dispatch(visit, body).await;
         let mut answer =
             outcome.unwrap_or_else(|failure| failure.answer(wants_page(visit), &visit.request_id));
@@ -135,11 +129,7 @@ impl Portal {
         answer
     }
 
-    async fn dispatch<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    async fn dispatch<B: RequestBody>(&self, visit: &Visit, body: B) -> Result<Answer, Failure> {
         let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
         let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
         if let Some(answer) = visit.preflight(page.methods()) {

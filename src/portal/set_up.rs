@@ -1,8 +1,6 @@
 //! Setting up the first administrator. Opening the link spends nothing: the page's button does.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -17,7 +15,7 @@ use crate::accounts::{Draft, Mistake, SetUpRequest};
 use crate::identity::user::Profile;
 use crate::store::Conflict;
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 
 /// What the form shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,11 +50,11 @@ impl Portal {
     }
 
     /// POST: makes the first administrator and signs them in.
-    pub(super) async fn set_up<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) async fn set_up<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let shown = read_shown(&form);
         let sessions = self.accounts.sessions();

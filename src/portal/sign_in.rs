@@ -1,9 +1,7 @@
 //! The sign-in page.
 
-use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
-use http_body::Body;
 use secrecy::SecretString;
 use serde::Serialize;
 use url::Url;
@@ -15,7 +13,7 @@ use crate::accounts::visit::{Answer, Visit, encode_query, form_failure, see_othe
 use crate::accounts::{Credential, Opened, SignInError, SignInRequest, Wanted};
 use crate::session::Identity;
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 
 /// What the sign-in form shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -123,11 +121,11 @@ impl Portal {
     }
 
     /// POST: signs in, and sends the browser through `continue`.
-    pub(super) async fn sign_in<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) async fn sign_in<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let shown = read_shown(visit, &form);
         let sessions = self.accounts.sessions();

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
-use http_body::Body;
 use serde::Serialize;
 
 use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
@@ -17,7 +15,7 @@ use crate::accounts::visit::{
 };
 use crate::session::{CookieCredential, Identity};
 use crate::web::failure::Failure;
-use crate::web::form::Form;
+use crate::web::form::{Form, RequestBody};
 
 /// How much a sign-out ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,11 +52,11 @@ impl Portal {
     }
 
     /// POST: the button, or one of the account page's.
-    pub(super) async fn sign_out<B>(&self, visit: &Visit, body: B) -> Result<Answer, Failure>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub(super) async fn sign_out<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let next = form.get("next");
         let Some((identity, _)) = visit.identity()? else {

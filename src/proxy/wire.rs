@@ -151,7 +151,7 @@ impl ClientState {
     fn see_line(&self, bytes: &[u8]) {
         let mut line = bytes;
         if self.line.load(Ordering::Relaxed) == AWAITED {
-            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
+            // Empty lines may stand before a request line (RFC 9112 section 2.2).
             let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
             let Some(start) = start else { return };
             line = &bytes[start..];

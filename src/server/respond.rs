@@ -36,7 +36,7 @@ pub(super) fn finish(
     let live = &record.live;
     // The record of a forwarded request always names its route.
     let route = record.route.map(|route| live.policy.route(route));
-    let Answer { status, reason, mut headers, body, .. } = answer;
+    let Answer { status, reason, mut headers, body } = answer;
     if headers.contains_key(header::SET_COOKIE) {
         cookies::strip_own_set(&mut headers, &live.config.sessions.cookie.name);
     }

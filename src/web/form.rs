@@ -48,16 +48,23 @@ pub enum FormError {
     TimedOut,
 }
 
+/// A request's body, as what answers a request takes it.
+pub trait RequestBody:
+    Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static
+{
+}
+
 impl Form {
     /// Reads a form in either encoding (WHATWG urlencoded, RFC 7578 multipart).
     ///
     /// # Errors
     /// [`FormError`].
-    pub async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, FormError>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
+    pub async fn read<B: RequestBody>(headers: &HeaderMap, body: B) -> Result<Self, FormError> {
         match encoding_of(headers) {
             Some(Encoding::Urlencoded) => Self::from_urlencoded(&read_bytes(body).await?),
             Some(Encoding::Multipart(kind)) => {
@@ -176,11 +183,7 @@ fn text_of(bytes: Vec<u8>) -> Result<String, FormError> {
 ///
 /// # Errors
 /// [`FormError::TooLarge`], [`FormError::TimedOut`], or malformed when the body breaks off.
-pub async fn read_bytes<B>(body: B) -> Result<Bytes, FormError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
+pub async fn read_bytes<B: RequestBody>(body: B) -> Result<Bytes, FormError> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(FormError::TooLarge);
     }

@@ -16,8 +16,10 @@ use super::desk::Desk;
 use super::failure::Failure;
 use super::output::printable;
 use super::password::ask_openly;
+use crate::accounts::People;
 use crate::accounts::transfer::{ExportError, Faults, Format};
 use crate::config::{Config, DatabaseUrl};
+use crate::store::Migrate;
 use crate::store::file::give_to_owner_of;
 use crate::telemetry::log::Causes;
 
@@ -188,6 +190,26 @@ impl From<ExportError> for Failure {
 /// Says what a replacement would do.
 fn replacement(what: &str, added: usize, changed: usize, deleted: usize) -> String {
     format!("{what}: {added} added, {changed} changed, {deleted} deleted")
+}
+
+/// Writes what `write` finds in the database, a number of `what`, where the command line says.
+async fn export(
+    args: &ExportArgs,
+    desk: &mut Desk,
+    what: &str,
+    write: impl AsyncFnOnce(&People, &mut dyn Write, Format) -> Result<usize, ExportError>,
+) -> Result<(), Failure> {
+    let config = desk.examine()?.config;
+    let store = desk.open_with(&config, Migrate::Never).await?;
+    let people = desk.people(&config, &store);
+    let written = {
+        let mut to = with_target(args, &config, desk)?;
+        write(&people, &mut *to, args.format()).await.map_err(Failure::from)
+    };
+    let Some(path) = &args.file else { return written.map(drop) };
+    let written = remove_unfinished(path, written)?;
+    writeln!(desk.out, "exported {}", count(written, what))?;
+    Ok(())
 }
 
 /// Where an export goes: its file, or the command's output.

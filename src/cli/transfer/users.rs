@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use super::bar::Bar;
-use super::{
-    Desk, ExportArgs, Failure, ImportArgs, count, remove_unfinished, replacement, with_target,
-};
+use super::{Desk, ExportArgs, Failure, ImportArgs, count, export, replacement};
 use crate::accounts::Actor;
 use crate::accounts::transfer::{Step, Summary};
 use crate::cli::desk;
@@ -63,15 +61,6 @@ pub(in crate::cli) async fn export_users(
     args: &ExportArgs,
     desk: &mut Desk,
 ) -> Result<(), Failure> {
-    let config = desk.examine()?.config;
-    let store = desk.open_with(&config, Migrate::Never).await?;
-    let people = desk.people(&config, &store);
-    let written = {
-        let mut to = with_target(args, &config, desk)?;
-        people.export_users(&mut *to, args.format()).await.map_err(Failure::from)
-    };
-    let Some(path) = &args.file else { return written.map(drop) };
-    let written = remove_unfinished(path, written)?;
-    writeln!(desk.out, "exported {}", count(written, "account"))?;
-    Ok(())
+    export(args, desk, "account", async |people, to, format| people.export_users(to, format).await)
+        .await
 }

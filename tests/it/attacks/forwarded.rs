@@ -216,7 +216,7 @@ async fn hdr_08_an_address_that_is_none_is_refused_from_a_proxy_and_ignored_from
             ask(&mut raw, "GET", target, &lines).await.expect(400);
             assert_eq!(upstream.count(), before, "{list:?}");
         }
-        // No step is skipped where the address cannot be read: nobody is signed in.
+        // Where the address cannot be read nobody is signed in.
         let mut raw = Raw::connect_from(PROXY, gateway.address).await;
         let head = format!(
             "POST /auth/cookie/login HTTP/1.1\r\n{}\r\n{}\r\n{sign_in}",
