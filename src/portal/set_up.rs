@@ -126,7 +126,7 @@ impl Portal {
             ) => {
                 shown.error = Some(format!("This cannot be stored: {mistake}."));
             }
-            Mistake::Busy => return Err(Failure::too_many(std::time::Duration::from_secs(1))),
+            Mistake::TooMany(after) => return Err(Failure::too_many(after)),
             Mistake::Store(error) => return Err(store_failure(error)),
             mistake @ Mistake::Session(_) => return Err(mistake.into()),
         }

@@ -281,6 +281,17 @@ pub struct Event {
     pub detail: String,
 }
 
+/// A failed sign-in that was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedSignIn {
+    /// When.
+    pub at: Timestamp,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The folded e-mail of the account, or the one it was tried with; empty if that was none.
+    pub account: String,
+}
+
 /// A new account.
 #[derive(Clone, Debug, Default)]
 pub struct NewUser {

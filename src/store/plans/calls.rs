@@ -144,6 +144,7 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.insert_event(&event()).await?;
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
+    store.list_failed_sign_ins(AT, 10).await?;
     store.list_changes().await?;
     call_outbox(store).await?;
     store.write_nothing().await?;
