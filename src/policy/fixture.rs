@@ -202,6 +202,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
             max_staleness: Duration::from_secs(5),
         },
         tokens: Tokens { access_lifetime: Duration::from_hours(1), audience: Vec::new() },
+        auth_limits: crate::config::AuthLimits::default(),
         mail: None,
         password: PasswordPolicy {
             min_length: 8,

@@ -72,6 +72,7 @@ impl Portal {
 fn method_text(method: Method) -> Text {
     match method {
         Method::Password => Text::of("method-password"),
+        Method::Provider => Text::of("method-provider"),
     }
 }
 

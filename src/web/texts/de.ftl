@@ -151,6 +151,7 @@ account-nothing = Nichts.
 account-everywhere = Überall abmelden
 account-everywhere-hint = Überall heißt: in jedem Browser, auf jedem Gerät und in jedem Skript, das mit diesem Konto angemeldet ist.
 method-password = mit einem Passwort
+method-provider = mit dem Konto bei einem anderen Anbieter
 
 ## Fehler
 

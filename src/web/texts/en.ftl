@@ -151,6 +151,7 @@ account-nothing = Nothing.
 account-everywhere = Sign out everywhere
 account-everywhere-hint = Everywhere means every browser, device and script that is signed in with this account.
 method-password = with a password
+method-provider = with another provider’s account
 
 ## Errors
 
