@@ -403,6 +403,7 @@ fn opening_of(user: &User, wanted: Wanted, from: &Actor, now: Timestamp) -> Open
         remember: matches!(wanted, Wanted::Cookie { remember: true }),
         address: from.address,
         agent: from.short_agent(),
+        origin: None,
         replaces: None,
         event,
     }

@@ -122,7 +122,9 @@ impl Portal {
                 | Conflict::Role
                 | Conflict::LastSuperuser
                 | Conflict::Gone
-                | Conflict::Verified,
+                | Conflict::Verified
+                | Conflict::Linked
+                | Conflict::LastWayIn,
             ) => {
                 shown.error = Some(format!("This cannot be stored: {mistake}."));
             }

@@ -280,7 +280,8 @@ async fn sessions_that_an_operator_ends_leave_one_event() {
     let ann = gateway.person("ann").sign_in().await;
     let mut known = 2;
     let id = gateway.running.store().list_sessions(None, gateway.clock.now(), 1).await.unwrap();
-    let id = id[0].0.id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let id =
+        id[0].0.id.iter().fold(String::new(), |text, byte| text + format!("{byte:02x}").as_str());
     for (which, kinds) in [
         (["--id", &id].as_slice(), ["sessions-revoked"].as_slice()),
         (&["--user", "ann@example.com"], &["sessions-revoked"]),
