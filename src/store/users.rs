@@ -258,6 +258,7 @@ impl Store {
     }
 }
 
+pub(super) /// Adds an account, with a row in the change log.
 pub(super) async fn insert(
     connection: &mut Connection,
     id: Uuid,
@@ -302,6 +303,15 @@ pub(super) async fn insert(
 pub(super) async fn find(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
     let row = connection.row(BY_ID, values![id]).await?;
     row.map_or(Err(StoreError::Conflict(Conflict::Gone)), |row| read_user(&mut row.cells()))
+}
+
+/// Whether an account has this folded e-mail.
+pub(super) async fn has_email(
+    connection: &mut Connection,
+    email_folded: &str,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT u.created_at FROM users u WHERE u.email_folded = $1";
+    Ok(connection.row(sql, values![email_folded]).await?.is_some())
 }
 
 /// Refuses to go on when the account is the only active superuser.
