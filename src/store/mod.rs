@@ -15,6 +15,7 @@ mod events;
 mod expiry;
 mod failure;
 pub mod file;
+mod foreign;
 mod grants;
 mod invitations;
 mod links;
@@ -35,7 +36,8 @@ mod users;
 use pool::Pool;
 
 pub use links::{DueCheck, LinkKey, LinkRow, NewLink, SessionOrigin, Sighting};
-pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
+pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
+pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;

@@ -732,7 +732,7 @@ async fn all_accounts_are_read_as_they_were_at_one_instant(bed: Bed) {
 
 fn staged(line: u64, user: NewUser) -> StagedUser {
     let grants = vec![forever("admin")];
-    StagedUser { line, id: id(), user, grants, created_at: None, keeps_password: true }
+    StagedUser { line, id: id(), user, grants, created_at: None, keeps_password: true, links: Vec::new(), past: Past::default() }
 }
 
 async fn accounts_of_a_file_come_in_whole_or_not_at_all(bed: Bed) {

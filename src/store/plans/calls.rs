@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{
     EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind, LinkKey, NewLetter, NewLink,
-    NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn, StagedUser, Store,
+    NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn, Past, StagedLink, StagedUser, Store,
     StoreError, TokenKind, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
@@ -165,13 +165,19 @@ async fn call_transfer(store: &Store) -> Result<(), StoreError> {
         grants: vec![RoleGrant { role: "r".to_owned(), until: None }],
         created_at: None,
         keeps_password: false,
+        links: vec![StagedLink {
+            provider: "p".to_owned(),
+            subject: name.to_owned(),
+            email: None,
+        }],
+        past: Past::default(),
     };
     let mut staging = store.stage().await?;
     staging.insert(&[staged("eve")]).await?;
-    staging.add(&event()).await?;
+    staging.add(&[], &event()).await?;
     let mut staging = store.stage().await?;
     staging.insert(&[staged("fay")]).await?;
-    staging.replace(&event()).await?;
+    staging.replace(&[], &event()).await?;
     store.snapshot().await?.list_accounts(None, 10).await?;
     store.list_accounts(None, 10).await.map(drop)
 }
