@@ -7,6 +7,7 @@ mod general;
 mod identity;
 mod mail;
 mod portal;
+mod providers;
 mod routes;
 mod rules;
 mod upstreams;
@@ -190,6 +191,7 @@ pub(super) fn read(
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         password: portal::read_password(&main.accounts.password, &top.key("accounts")),
         mail: delivery,
+        providers: providers::read(&main.providers, &top),
         roles,
         unread_roles: UnreadRoles::default(),
         upstreams,
