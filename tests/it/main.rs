@@ -33,6 +33,7 @@ mod lifecycle;
 mod links;
 mod mail;
 mod observability;
+mod openid_provider;
 mod pages;
 mod policy_cases;
 mod postgres;
