@@ -80,7 +80,7 @@ fn read_one(name: &str, written: &ProviderFile, at: &Cursor<'_>) -> Option<Provi
     check_keys(written, at);
     let who = read_who(written, at);
     let kind = read_kind(written, at);
-    let leeway = duration(written.leeway.as_ref(), Duration::from_secs(60), &at.key("leeway"));
+    let leeway = duration(written.leeway.as_ref(), Duration::from_mins(1), &at.key("leeway"));
     if leeway > MAX_LEEWAY {
         at.key("leeway").report("is more than 10m: set the clocks right instead");
     }
@@ -390,9 +390,8 @@ fn scopes(written: &ProviderFile, is_rechecked: bool) -> Vec<String> {
         };
     let known = written.preset.as_ref().map(|word| preset(word.0).scopes);
     let mut scopes: Vec<&str> = match written.kind.0 {
-        Google | GitLab | Oidc => vec!["openid", "email", "profile"],
         Microsoft if is_rechecked => vec!["openid", "email", "profile", "offline_access"],
-        Microsoft => vec!["openid", "email", "profile"],
+        Google | Microsoft | GitLab | Oidc => vec!["openid", "email", "profile"],
         GitHub if knows_groups => vec!["read:user", "user:email", "read:org"],
         GitHub => vec!["read:user", "user:email"],
         Plain => known.map(Vec::from).unwrap_or_default(),

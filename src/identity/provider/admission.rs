@@ -46,15 +46,18 @@ pub(super) fn admits(who: &Who, facts: &Facts<'_>) -> bool {
     let by_email = email.as_deref().is_some_and(|email| is_listed(lists, email, facts.domain));
     let organisations = facts.organisations.iter().map(|name| name.to_lowercase());
     let is_group = |group: &String| {
-        lists.groups.iter().any(|listed| {
-            listed == group || (facts.folds_groups && listed.to_lowercase() == group.to_lowercase())
-        })
+        lists.groups.iter().any(|listed| is_same(listed, group, facts.folds_groups))
     };
     let tenant = facts.tenant.map(str::to_lowercase);
     by_email
         || organisations.into_iter().any(|name| lists.organisations.contains(&name))
         || facts.groups.iter().any(is_group)
         || tenant.is_some_and(|tenant| lists.tenants.contains(&tenant))
+}
+
+/// Whether two names are one group's.
+fn is_same(a: &str, b: &str, folds: bool) -> bool {
+    a == b || (folds && a.to_lowercase() == b.to_lowercase())
 }
 
 fn is_listed(lists: &Admission, email: &str, domain: Domain<'_>) -> bool {
@@ -69,9 +72,14 @@ fn is_listed(lists: &Admission, email: &str, domain: Domain<'_>) -> bool {
 }
 
 /// The roles that groups stand for, sorted, each once.
-pub(super) fn roles(map: &BTreeMap<String, String>, groups: &[String]) -> Vec<String> {
+pub(super) fn roles(
+    map: &BTreeMap<String, String>,
+    groups: &[String],
+    folds_groups: bool,
+) -> Vec<String> {
+    let is_held = |named: &str| groups.iter().any(|group| is_same(named, group, folds_groups));
     let mut roles: Vec<String> =
-        groups.iter().filter_map(|group| map.get(group)).cloned().collect();
+        map.iter().filter(|(group, _)| is_held(group)).map(|(_, role)| role.clone()).collect();
     roles.sort();
     roles.dedup();
     roles

@@ -37,7 +37,7 @@ pub enum ProviderError {
     NothingToAskBy,
     /// It could not be asked.
     #[error("the provider could not be reached: {0}")]
-    Unreachable(&'static str),
+    Unreachable(String),
     /// It answered with a status that helps nobody.
     #[error("the provider answered {0}")]
     Status(u16),
