@@ -14,18 +14,13 @@ const MAX_KEYS: usize = 100;
 #[derive(Debug)]
 pub(super) struct KeySet(Vec<VerificationKey>);
 
+#[derive(Debug)]
 struct VerificationKey {
     kid: Option<String>,
     /// The only algorithm it is for, where it says so.
     algorithm: Option<Algorithm>,
     kind: Kind,
     key: DecodingKey,
-}
-
-impl std::fmt::Debug for VerificationKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VerificationKey").field("kid", &self.kid).field("kind", &self.kind).finish()
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
