@@ -46,9 +46,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, Database, DatabaseUrl, Delivery, Hashing, Lifetimes, LogFormat, Mail, MailSecurity,
-    MailServer, PasswordPolicy, Portal, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens,
-    UnreadRoles,
+    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Hashing, LONGEST_WINDOW, Lifetimes,
+    LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role, SameSite,
+    SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -111,6 +111,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rules for passwords.
     pub password: PasswordPolicy,
+    /// Limits on what people try who have not proved who they are.
+    pub auth_limits: AuthLimits,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
     /// Who vouches for people, in the order of the file.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::nearest::nearest;
-use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Rule, RuleMap};
+use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Rule, RuleMap, SameSite};
 use crate::web::authority::Host;
 use crate::web::headers::Field;
 use crate::web::origin::Scheme;
@@ -19,6 +19,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_upstreams(config, &mut found);
     warn_of_roles(config, &mut found);
     warn_of_mail(config, &mut found);
+    warn_of_providers(config, &mut found);
     found
 }
 
@@ -38,6 +39,44 @@ fn warn_of_mail(config: &Config, found: &mut Vec<Problem>) {
             "mail",
             "mail goes to its server unprotected: the links in it can be read on their way",
         ));
+    }
+}
+
+/// Roles that nothing declares, a cookie that does not come along from a provider's site, and doors that
+/// stand open to everybody a provider knows.
+fn warn_of_providers(config: &Config, found: &mut Vec<Problem>) {
+    for provider in &config.providers {
+        for (group, role) in &provider.roles {
+            if config.roles.contains_key(role) {
+                continue;
+            }
+            let near = nearest(role, config.roles.keys().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; there is `{near}`"));
+            let message = format!(
+                "`{group}` gives the role `{role}`, which the file does not declare: it means \
+                 something only if the database has it{near}"
+            );
+            let path = format!("{}.roles.{group}", provider.at.path);
+            found.push(Problem { at: KeyPath { path, ..provider.at.clone() }, message });
+        }
+    }
+    if !config.providers.is_empty() && config.sessions.cookie.same_site == SameSite::Strict {
+        found.push(problem(
+            "sessions.cookie.same_site",
+            "a strict cookie does not come along when a provider sends the browser back: people sign \
+             in twice, and cannot link a provider to their account",
+        ));
+    }
+    let Some(open) = config.providers.iter().find(|provider| provider.is_open()) else { return };
+    for route in &config.routes {
+        if matches!(route.allow, Allow::Rule(Rule::Authenticated)) {
+            let message = format!(
+                "`authenticated` lets everybody in whom `{}` knows: the provider says `who: anyone` \
+                 and makes accounts",
+                open.name
+            );
+            found.push(Problem { at: route.at.clone(), message });
+        }
     }
 }
 

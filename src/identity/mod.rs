@@ -8,4 +8,5 @@ pub mod hashing;
 pub mod keys;
 pub mod password;
 pub mod provider;
+pub mod sealing;
 pub mod user;

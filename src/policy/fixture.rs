@@ -201,7 +201,9 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
             max_staleness: Duration::from_secs(5),
         },
         tokens: Tokens { access_lifetime: Duration::from_hours(1), audience: Vec::new() },
+        auth_limits: crate::config::AuthLimits::default(),
         mail: None,
+        providers: Vec::new(),
         password: PasswordPolicy {
             min_length: 8,
             max_length: 256,

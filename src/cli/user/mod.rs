@@ -190,7 +190,7 @@ impl From<Mistake> for Failure {
             | Mistake::Profile(_)
             | Mistake::Role(_)
             | Mistake::Password(_)
-            | Mistake::Busy
+            | Mistake::TooMany(_)
             | Mistake::Session(_)
             | Mistake::Conflict(_)) => Self::Failed(Causes(&other).to_string()),
         }

@@ -5,6 +5,7 @@
 
 mod general;
 mod identity;
+mod limits;
 mod mail;
 mod portal;
 mod providers;
@@ -190,6 +191,7 @@ pub(super) fn read(
         sessions,
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         password: portal::read_password(&main.accounts.password, &top.key("accounts")),
+        auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
         mail: delivery,
         providers: providers::read(&main.providers, &top),
         roles,

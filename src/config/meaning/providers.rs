@@ -281,21 +281,30 @@ fn read_who(written: &ProviderFile, at: &Cursor<'_>) -> Option<Who> {
     };
     check_lists(written.kind.0, lists, &at);
     let found = Admission {
-        domains: fold_all(&lists.domains, &at.key("domains"), |text| {
+        domains: fold_all(&lists.domains, "domain", &at.key("domains"), |text| {
             let host = Host::parse(text).ok().filter(|host| host.address().is_none());
             host.filter(|host| host.as_str().contains('.')).map(|host| host.as_str().to_owned())
         }),
-        emails: fold_all(&lists.emails, &at.key("emails"), fold_email),
-        organisations: fold_all(&lists.organisations, &at.key("organisations"), folded),
+        emails: fold_all(&lists.emails, "e-mail address", &at.key("emails"), fold_email),
+        organisations: fold_all(
+            &lists.organisations,
+            "organisation",
+            &at.key("organisations"),
+            folded,
+        ),
         groups: lists.groups.iter().map(|group| group.text.clone()).collect(),
-        tenants: fold_all(&lists.tenants, &at.key("tenants"), folded),
+        tenants: fold_all(&lists.tenants, "tenant", &at.key("tenants"), folded),
     };
     if found.is_empty() {
-        if ["domains", "emails", "organisations", "groups", "tenants"]
-            .iter()
-            .all(|key| !at.key(key).was_refused())
-        {
-            at.report("admits nobody: list domains, emails, organisations, groups or tenants, or say `anyone`");
+        // Entries that were refused are reported already.
+        let is_written = |key: &&str| {
+            let (entry, list) = (at.key(key).item(0).path().path, at.key(key));
+            at.source.places.contains_key(&entry) || list.was_refused()
+        };
+        if !KNOWN.iter().map(|(key, _)| key).any(|key| is_written(key)) {
+            at.report(
+                "admits nobody: list domains, emails, organisations, groups or tenants, or say `anyone`",
+            );
         }
         return None;
     }
@@ -316,6 +325,7 @@ fn fold_email(text: &str) -> Option<String> {
 
 fn fold_all<K>(
     list: &[Text<K>],
+    what: &str,
     at: &Cursor<'_>,
     fold: impl Fn(&str) -> Option<String>,
 ) -> Vec<String> {
@@ -323,7 +333,7 @@ fn fold_all<K>(
         let folded = fold(&entry.text);
         if folded.is_none() {
             let at = at.item(index);
-            at.report(format!("{} is none", at.shown(&entry.text)));
+            at.report(format!("{} is no {what}", at.shown(&entry.text)));
         }
         folded
     };
