@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+
+use portcullis::clock::Clock;
+use portcullis::config;
+use portcullis::identity::provider::{
+    Authorization, IdTokenFault, Provider, ProviderError, Providers, Redemption, challenge,
+};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
@@ -162,32 +170,131 @@ impl Drop for OpenIdProvider {
     }
 }
 
-#[tokio::test]
-async fn the_openid_provider_signs_in_whom_it_was_told_of() {
-    let provider = OpenIdProvider::start().await;
-    let back = "http://127.0.0.1:9/auth/corp/callback";
-    provider.set_up(&[back], json!({ "ann": { "email": "ann@example.com" } })).await;
-    let challenge =
-        portcullis::identity::provider::challenge("a-verifier-of-at-least-43-characters-in-all-1");
-    let url = Url::parse_with_params(
-        &format!("{}/auth", provider.issuer()),
-        [
-            ("response_type", "code"),
-            ("client_id", CLIENT_ID),
-            ("redirect_uri", back),
-            ("scope", "openid email"),
-            ("state", "some-state"),
-            ("nonce", "some-nonce"),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ],
+/// The gateway's side, as a file configures it.
+fn client_of(provider: &OpenIdProvider, keys: &str) -> Arc<Provider> {
+    let text = format!(
+        "upstreams: {{ app: \"http://127.0.0.1:3000\" }}\nproviders:\n  corp: {{ kind: oidc, \
+         issuer: \"{}\", client_id: {CLIENT_ID}, client_secret: {CLIENT_SECRET}, {keys} }}\n",
+        provider.issuer()
     );
-    let came_back = provider.sign_in(url.unwrap().as_str(), "ann").await;
-    let came_back = Url::parse(&came_back).unwrap();
-    let query: BTreeMap<_, _> = came_back.query_pairs().into_owned().collect();
-    assert!(came_back.as_str().starts_with(back), "{came_back}");
+    let none = BTreeMap::<String, String>::new();
+    let config = config::load_text(&text, Path::new("p.yaml"), &none).unwrap();
+    let providers = Providers::new(&config.providers, &Clock::system()).unwrap();
+    providers.get("corp").unwrap()
+}
+
+const BACK: &str = "http://127.0.0.1:9/auth/corp/callback";
+const NONCE: &str = "a-nonce-of-tests";
+
+fn verifier() -> SecretString {
+    "a-verifier-of-at-least-43-characters-in-all-1".into()
+}
+
+/// Signs in there and comes back. The query of the callback.
+async fn come_back(
+    provider: &OpenIdProvider,
+    client: &Provider,
+    login: &str,
+) -> BTreeMap<String, String> {
+    let asked = Authorization {
+        state: "some-state",
+        nonce: NONCE,
+        challenge: &challenge(verifier().expose_secret()),
+        redirect_uri: BACK,
+        extra_scopes: &[],
+    };
+    let url = client.authorization(&asked).await.unwrap();
+    let came_back = provider.sign_in(url.as_str(), login).await;
+    assert!(came_back.starts_with(BACK), "{came_back}");
+    Url::parse(&came_back).unwrap().query_pairs().into_owned().collect()
+}
+
+fn redemption<'a>(
+    query: &'a BTreeMap<String, String>,
+    verifier: &'a SecretString,
+    nonce: &'a str,
+) -> Redemption<'a> {
+    Redemption {
+        code: query.get("code").unwrap(),
+        iss: query.get("iss").map(String::as_str),
+        verifier,
+        nonce,
+        redirect_uri: BACK,
+    }
+}
+
+fn people() -> Value {
+    json!({
+        "ann": {
+            "email": "ann@example.com", "email_verified": true, "given_name": "Ann",
+            "family_name": "Other", "groups": ["staff", "press"],
+        },
+        "bob": { "email": "bob@elsewhere.example", "email_verified": true, "groups": [] },
+    })
+}
+
+const KEYS: &str =
+    "who: { domains: [example.com] }, scopes: [groups], roles: { staff: analyst, press: admin }";
+
+#[tokio::test]
+async fn a_certified_provider_vouches_for_people_until_it_does_not_know_them() {
+    let provider = OpenIdProvider::start().await;
+    provider.set_up(&[BACK], people()).await;
+    let client = client_of(&provider, KEYS);
+    let query = come_back(&provider, &client, "ann").await;
     assert_eq!(query["state"], "some-state");
     assert_eq!(query["iss"], provider.issuer());
-    assert!(query.contains_key("code"));
-    assert_eq!(provider.requests().await["/auth"], 1);
+    let ann = client.redeem(redemption(&query, &verifier(), NONCE)).await.unwrap();
+    assert_eq!((ann.issuer.as_str(), ann.subject.as_str()), (&*provider.issuer(), "ann"));
+    assert_eq!((ann.email.as_deref(), ann.email_is_verified), (Some("ann@example.com"), true));
+    assert_eq!(ann.profile.first_name.as_deref(), Some("Ann"));
+    assert_eq!(ann.roles, ["admin", "analyst"]);
+    assert!(ann.is_admitted && ann.session_id.is_none());
+    assert!(ann.tokens.refresh.is_some() && ann.tokens.id_token.is_some());
+
+    let mut fewer = people();
+    fewer["ann"]["groups"] = json!(["staff"]);
+    provider.set_users(fewer).await;
+    let again = client.recheck(&ann.tokens, &ann.subject).await.unwrap();
+    assert_eq!(again.roles, ["analyst"]);
+    assert!(again.is_admitted);
+    let other = client.recheck(&again.tokens, "bob").await.unwrap_err();
+    assert!(other.vouches_no_longer(), "{other}");
+
+    let query = come_back(&provider, &client, "ann").await;
+    let ann = client.redeem(redemption(&query, &verifier(), NONCE)).await.unwrap();
+    provider.set_users(json!({})).await;
+    let gone = client.recheck(&ann.tokens, "ann").await.unwrap_err();
+    assert!(gone.vouches_no_longer(), "{gone}");
+    assert_eq!(provider.requests().await["/jwks"], 1);
+}
+
+#[tokio::test]
+async fn a_certified_provider_takes_a_code_once_with_its_own_verifier_and_nonce() {
+    let provider = OpenIdProvider::start().await;
+    provider.set_up(&[BACK], people()).await;
+    let client = client_of(&provider, KEYS);
+    let query = come_back(&provider, &client, "bob").await;
+    let bob = client.redeem(redemption(&query, &verifier(), NONCE)).await.unwrap();
+    assert!(!bob.is_admitted, "not of the domain");
+    let refused = |error: Result<_, ProviderError>| match error {
+        Err(ProviderError::Refused(code)) => code,
+        other => panic!("{other:?}"),
+    };
+    let twice = client.redeem(redemption(&query, &verifier(), NONCE)).await;
+    assert_eq!(refused(twice), "invalid_grant");
+    let query = come_back(&provider, &client, "ann").await;
+    let other: SecretString = "another-verifier-of-at-least-43-characters-1".into();
+    let foreign = client.redeem(redemption(&query, &other, NONCE)).await;
+    assert_eq!(refused(foreign), "invalid_grant");
+    let query = come_back(&provider, &client, "ann").await;
+    let swapped = client.redeem(redemption(&query, &verifier(), "another nonce")).await;
+    assert_eq!(swapped.unwrap_err(), ProviderError::IdToken(IdTokenFault::Nonce));
+    let mut query = come_back(&provider, &client, "ann").await;
+    query.insert("iss".to_owned(), "https://evil.example".to_owned());
+    let mixed = client.redeem(redemption(&query, &verifier(), NONCE)).await;
+    assert_eq!(mixed.unwrap_err(), ProviderError::MixUp);
+    query.remove("iss");
+    let silent = client.redeem(redemption(&query, &verifier(), NONCE)).await;
+    assert_eq!(silent.unwrap_err(), ProviderError::MixUp, "it announces that it names itself");
 }

@@ -296,12 +296,12 @@ fn read_who(written: &ProviderFile, at: &Cursor<'_>) -> Option<Who> {
         tenants: fold_all(&lists.tenants, "tenant", &at.key("tenants"), folded),
     };
     if found.is_empty() {
-        // Entries that were refused are reported already.
-        let is_written = |key: &&str| {
-            let (entry, list) = (at.key(key).item(0).path().path, at.key(key));
-            at.source.places.contains_key(&entry) || list.was_refused()
-        };
-        if !KNOWN.iter().map(|(key, _)| key).any(|key| is_written(key)) {
+        // What else stands there was refused and reported.
+        let below = format!("{}.", at.path().path);
+        let is_list = |name: &str| KNOWN.iter().any(|(key, _)| *key == name);
+        let mut places = at.source.places.keys().filter_map(|path| path.strip_prefix(&below));
+        let has_more = places.any(|name| !is_list(name) || at.key(name).was_refused());
+        if !has_more {
             at.report(
                 "admits nobody: list domains, emails, organisations, groups or tenants, or say `anyone`",
             );
