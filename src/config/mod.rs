@@ -46,9 +46,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Hashing, LONGEST_WINDOW, Lifetimes,
-    LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role, SameSite,
-    SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing, LONGEST_WINDOW,
+    Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role,
+    SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -113,6 +113,8 @@ pub struct Config {
     pub password: PasswordPolicy,
     /// Limits on what people try who have not proved who they are.
     pub auth_limits: AuthLimits,
+    /// What happened to accounts, and how long it is kept.
+    pub events: Events,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
     /// Who vouches for people, in the order of the file.

@@ -192,6 +192,7 @@ pub(super) fn read(
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         password: portal::read_password(&main.accounts.password, &top.key("accounts")),
         auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
+        events: general::events(&main.events, &top.key("events")),
         mail: delivery,
         providers: providers::read(&main.providers, &top),
         roles,
