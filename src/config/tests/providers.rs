@@ -96,75 +96,63 @@ fn presets_know_their_service_and_single_keys_replace_what_they_say() {
     assert_eq!(addresses.fields.email_verified, None);
 }
 
+/// Each has one mistake, below `providers.corp`. `ANY` stands for keys that are good beside
+/// any kind.
+fn assert_faults(cases: &[(&str, &str, &str)]) {
+    for (keys, path, words) in cases {
+        let keys = keys.replace("ANY", "client_id: us, client_secret: hush, who: anyone");
+        let text = file(&keys.replace("OIDC", OIDC));
+        assert_mistakes(&[(&text, &format!("providers.corp{path}"), words)]);
+    }
+}
+
 #[test]
-fn mistakes_about_providers_are_said_where_they_stand() {
-    let anyone = "client_id: us, client_secret: hush, who: anyone";
-    let cases = [
-        (format!("kind: oidc, {anyone}"), "", "needs `issuer`"),
+fn what_a_kind_lacks_or_does_not_take_is_said_where_it_stands() {
+    assert_faults(&[
+        ("kind: oidc, ANY", "", "needs `issuer`"),
+        ("kind: oidc, issuer: \"http://id.example.com\", ANY", ".issuer", "only https"),
+        ("kind: oidc, issuer: \"https://id.example.com?x=1\", ANY", ".issuer", "address"),
+        ("kind: google, ANY, issuer: \"https://a.example\"", ".issuer", "means nothing"),
+        ("kind: github, ANY, roles_claim: x", ".roles_claim", "means nothing"),
+        ("kind: github, client_id: us, who: anyone", "", "needs `client_secret`"),
+        ("kind: github, ANY, base_url: \"http://git.example.com\"", ".base_url", "only https"),
+        ("kind: microsoft, ANY, link_by_email: verified", ".link_by_email", "never links"),
+        ("kind: oauth2, ANY, preset: myspace", ".preset", "expected one of"),
+        ("kind: oauth2, ANY, preset: discord, roles: { a: admin }", ".roles", "`roles_claim`"),
+        ("kind: okta, ANY", ".kind", "expected one of"),
+        ("OIDC, who: anyone, recheck: never", ".recheck", "or off"),
+        ("OIDC, who: anyone, leeway: 1h", ".leeway", "more than 10m"),
         (
-            format!("kind: oidc, issuer: \"http://id.example.com\", {anyone}"),
-            ".issuer",
-            "only https",
-        ),
-        (
-            format!("kind: oidc, issuer: \"https://id.example.com?x=1\", {anyone}"),
-            ".issuer",
-            "address",
-        ),
-        (OIDC.to_owned(), "", "`who` is missing"),
-        (format!("{OIDC}, who: {{}}"), ".who", "admits nobody"),
-        (format!("{OIDC}, who: {{ domains: [] }}"), ".who", "admits nobody"),
-        (format!("{OIDC}, who: everyone"), ".who", "anyone"),
-        (format!("{OIDC}, who: {{ domains: [localhost] }}"), ".who.domains[0]", "is no domain"),
-        (format!("{OIDC}, who: {{ emails: [ann] }}"), ".who.emails[0]", "e-mail"),
-        (
-            format!("{OIDC}, who: {{ organisations: [acme] }}"),
-            ".who.organisations",
-            "it takes domains",
-        ),
-        (format!("{OIDC}, who: {{ tenants: [acme] }}"), ".who.tenants[0]", "tenant's id"),
-        (
-            format!("kind: google, {anyone}, issuer: \"https://a.example\""),
-            ".issuer",
-            "means nothing",
-        ),
-        (format!("kind: github, {anyone}, roles_claim: x"), ".roles_claim", "means nothing"),
-        ("kind: github, client_id: us, who: anyone".to_owned(), "", "needs `client_secret`"),
-        (
-            format!("kind: microsoft, {anyone}, link_by_email: verified"),
-            ".link_by_email",
-            "never links",
-        ),
-        (
-            "kind: microsoft, client_id: us, client_secret: x, who: { domains: [a.example] }"
-                .to_owned(),
-            ".who.domains",
-            "not verified",
-        ),
-        (
-            format!("kind: github, {anyone}, base_url: \"http://git.example.com\""),
-            ".base_url",
-            "only https",
-        ),
-        (format!("kind: oauth2, {anyone}, preset: myspace"), ".preset", "expected one of"),
-        (
-            format!("kind: oauth2, {anyone}, preset: discord, roles: {{ a: admin }}"),
-            ".roles",
-            "needs `roles_claim`",
-        ),
-        (format!("kind: okta, {anyone}"), ".kind", "expected one of"),
-        (format!("{OIDC}, who: anyone, recheck: never"), ".recheck", "or off"),
-        (format!("{OIDC}, who: anyone, leeway: 1h"), ".leeway", "more than 10m"),
-        (
-            format!("{OIDC}, who: anyone, client_secret: a, client_secret_file: b"),
+            "OIDC, who: anyone, client_secret: a, client_secret_file: b",
             ".client_secret_file",
             "contradict",
         ),
-        (format!("{OIDC}, who: anyone, scopes: [\"a b\"]"), ".scopes[0]", "a scope"),
-    ];
-    for (keys, path, words) in cases {
-        assert_mistakes(&[(&file(&keys), &format!("providers.corp{path}"), words)]);
-    }
+        ("OIDC, who: anyone, scopes: [\"a b\"]", ".scopes[0]", "a scope"),
+    ]);
+}
+
+#[test]
+fn whom_a_provider_may_vouch_for_has_to_be_said_in_words_its_kind_knows() {
+    assert_faults(&[
+        ("OIDC", "", "`who` is missing"),
+        ("OIDC, who: {}", ".who", "admits nobody"),
+        ("OIDC, who: { domains: [] }", ".who", "admits nobody"),
+        ("OIDC, who: everyone", ".who", "anyone"),
+        ("OIDC, who: { domains: [localhost] }", ".who.domains[0]", "is no domain"),
+        ("OIDC, who: { emails: [ann] }", ".who.emails[0]", "e-mail"),
+        ("OIDC, who: { organisations: [acme] }", ".who.organisations", "it takes domains"),
+        ("OIDC, who: { tenants: [acme] }", ".who.tenants[0]", "tenant's id"),
+        (
+            "kind: microsoft, client_id: us, client_secret: x, who: { domains: [a.example] }",
+            ".who.domains",
+            "not verified",
+        ),
+    ]);
+}
+
+#[test]
+fn names_and_addresses_of_providers_are_checked() {
+    let anyone = "client_id: us, client_secret: hush, who: anyone";
     for name in ["login", "users", "jwt", "associate"] {
         let text = format!("{APP}providers: {{ {name}: {{ {OIDC}, who: anyone }} }}");
         assert_mistakes(&[(&text, &format!("providers.{name}"), "own addresses")]);
