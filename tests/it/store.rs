@@ -1175,7 +1175,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 async fn one_node_takes_several_letters_while_no_other_takes_any(bed: Bed) {
     for who in ["ann", "bob", "cyd"] {
-        bed.ask(&format!("{who}@example.com"), Language::English).await;
+        bed.ask(&format!("{who}@example.com"), Language::ENGLISH).await;
         bed.clock.advance(Duration::from_secs(1));
     }
     let (one, other) = (id(), id());
