@@ -15,7 +15,6 @@ use super::{Accounts, Actor, Mistake, People};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::identity::keys::sha256;
-use crate::identity::password::Rejected;
 use crate::identity::user::User;
 use crate::limit::Attempt;
 use crate::store::{Changed, Conflict, Event, StoreError, TokenKind, UserToken};
@@ -60,7 +59,7 @@ pub enum LinkError {
     Verified,
     /// The password policy refused the password; the reason is for the person.
     #[error("{0}")]
-    Password(Rejected),
+    Password(String),
     /// Too many tokens that were none, or the hashing queue is full: 429.
     #[error("too many attempts")]
     TooMany(Duration),
@@ -296,6 +295,8 @@ fn settle(attempt: Attempt<'_, 1>, outcome: Result<User, Mistake>) -> Result<Use
         | Mistake::Username
         | Mistake::Profile(_)
         | Mistake::Role(_)
+        | Mistake::Domain
+        | Mistake::Closed
         | Mistake::Conflict(_)
         | Mistake::Store(_)
         | Mistake::Session(_)) => LinkError::Failed(other),

@@ -4,15 +4,17 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::Api;
 use super::bodies::{Complaint, json, unprocessable};
-use super::input::Input;
-use super::{Api, refuse_foreign};
+use super::input::Given;
+use super::shape::ASK;
 use crate::accounts::TypedEmail;
 use crate::accounts::visit::{Answer, Visit, store_failure};
 use crate::mail::AskError;
 use crate::store::LetterKind;
 use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
+use crate::web::language::Language;
 
 impl Api {
     /// Asks for a letter: 202, whoever it is for. Where no mail is sent nothing comes of it.
@@ -22,16 +24,11 @@ impl Api {
         kind: LetterKind,
         body: B,
     ) -> Result<Answer, Failure> {
-        refuse_foreign(visit, false)?;
-        let mut input = Input::read(&visit.headers, body).await?;
-        let mut complaints = Vec::new();
-        let text = input.text("email", &mut complaints);
-        if !complaints.is_empty() {
-            return Err(unprocessable(&complaints));
-        }
+        let mut given = Given::read(&visit.headers, body, &ASK).await?;
+        let text = given.text("email").unwrap_or_default();
         let typed = TypedEmail::parse(&text);
         let email = typed.map_err(|_| unprocessable(&[Complaint::NotAnEmail("email", text)]))?;
-        let (language, from) = (visit.language(), visit.actor());
+        let (language, from) = (Language::of(&visit.headers), visit.actor());
         match self.accounts.ask_for_letter(kind, &email, language, &from).await {
             Ok(()) => json(StatusCode::ACCEPTED, &json!(null)),
             Err(AskError::TooMany(after)) => Err(Failure::too_many(after)),

@@ -27,11 +27,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::web::language::Language;
 use crate::web::origin::Origin;
 
 /// Where `/metrics` and `/health/*` are unless the file says otherwise.
@@ -48,9 +46,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing, LONGEST_WINDOW,
-    Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role,
-    SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, AccountRules, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing,
+    LONGEST_WINDOW, Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal,
+    Rate, Registration, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -111,8 +109,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Access tokens.
     pub tokens: Tokens,
-    /// Rules for passwords.
-    pub password: PasswordPolicy,
+    /// What people may do with accounts.
+    pub accounts: AccountRules,
     /// Limits on what people try who have not proved who they are.
     pub auth_limits: AuthLimits,
     /// What happened to accounts, and how long it is kept.
@@ -137,13 +135,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The language in which somebody is shown pages, by what their request says.
-    #[must_use]
-    pub fn language_of(&self, headers: &HeaderMap) -> Language {
-        let cookie = self.sessions.cookie.language_name();
-        Language::chosen(headers, &cookie, &self.portal.pages.languages())
-    }
-
     /// Says where in its file a problem stands that another module found.
     #[must_use]
     pub fn diagnose(&self, problem: &Problem) -> Diagnostic {

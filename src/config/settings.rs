@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use super::KeyPath;
-use crate::web::page::Pages;
 
 /// `database`.
 #[derive(Clone, Debug)]
@@ -72,14 +70,14 @@ pub struct Hashing {
 }
 
 /// `portal`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portal {
     /// Begins with `/`, does not end with one, is not `/`.
     pub path: String,
     /// Where `FastAPI` Users' addresses are served as well, if anywhere. Same shape as `path`.
     pub users_path: Option<String>,
-    /// How the pages look and what they say.
-    pub pages: Arc<Pages>,
+    /// Heading of the sign-in page.
+    pub title: String,
 }
 
 /// `sessions`.
@@ -121,14 +119,6 @@ pub struct SessionCookie {
     pub secure: bool,
 }
 
-impl SessionCookie {
-    /// The name of the cookie that keeps the language somebody chose.
-    #[must_use]
-    pub fn language_name(&self) -> String {
-        format!("{}-language", self.wire_name)
-    }
-}
-
 /// `SameSite` attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
@@ -157,6 +147,44 @@ pub struct Tokens {
     pub access_lifetime: Duration,
     /// `aud` of access tokens.
     pub audience: Vec<String>,
+}
+
+/// `accounts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRules {
+    /// Who may make an account for themselves.
+    pub registration: Registration,
+    /// Nobody signs in, and no session gives access, before its e-mail is verified.
+    pub require_verified: bool,
+    /// Domains, as A-labels, of which people may register an e-mail or change theirs to one; empty:
+    /// every domain.
+    pub email_domains: Vec<String>,
+    /// Roles granted to whoever registers.
+    pub default_roles: Vec<String>,
+    /// A change of one's own e-mail or password through the API asks for the current password.
+    pub confirm_changes: bool,
+    /// Rules for passwords.
+    pub password: PasswordPolicy,
+}
+
+/// Who may make an account for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody.
+    Closed,
+    /// Whoever was invited.
+    Invite,
+    /// Anybody.
+    Open,
+}
+
+impl AccountRules {
+    /// Whether people may have an e-mail, as it is folded, of its domain.
+    #[must_use]
+    pub fn admits_email(&self, folded: &str) -> bool {
+        let domain = folded.rsplit_once('@').map_or("", |(_, domain)| domain);
+        self.email_domains.is_empty() || self.email_domains.iter().any(|one| one == domain)
+    }
 }
 
 /// `accounts.password`.

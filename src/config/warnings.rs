@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::nearest::nearest;
-use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Rule, RuleMap, SameSite};
+use super::{
+    Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Registration, Rule, RuleMap, SameSite,
+};
 use crate::web::authority::Host;
 use crate::web::headers::Field;
 use crate::web::origin::Scheme;
@@ -20,6 +22,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_roles(config, &mut found);
     warn_of_mail(config, &mut found);
     warn_of_providers(config, &mut found);
+    warn_of_strangers(config, &mut found);
     found
 }
 
@@ -67,16 +70,35 @@ fn warn_of_providers(config: &Config, found: &mut Vec<Problem>) {
              in twice, and cannot link a provider to their account",
         ));
     }
-    let Some(open) = config.providers.iter().find(|provider| provider.is_open()) else { return };
-    for route in &config.routes {
-        if matches!(route.allow, Allow::Rule(Rule::Authenticated)) {
-            let message = format!(
-                "`authenticated` lets everybody in whom `{}` knows: the provider says `who: anyone` \
-                 and makes accounts",
-                open.name
-            );
-            found.push(Problem { at: route.at.clone(), message });
-        }
+}
+
+/// Places open to whoever says that an e-mail is theirs, or whom a provider happens to know.
+fn warn_of_strangers(config: &Config, found: &mut Vec<Problem>) {
+    let why = match config.accounts.registration {
+        // Nothing shows that the e-mail is theirs, of whatever domain it is.
+        Registration::Open => Some("registration is open".to_owned()),
+        Registration::Closed | Registration::Invite => None,
+    };
+    let open = config.providers.iter().find(|provider| provider.is_open());
+    let by_provider = open.map(|open| format!("`{}` admits anyone and makes accounts", open.name));
+    let Some(why) = why.or(by_provider).filter(|_| !config.accounts.require_verified) else {
+        return;
+    };
+    for route in config.routes.iter().filter(|route| asks_nothing_more(&route.allow)) {
+        let at = KeyPath { path: format!("{}.allow", route.at.path), ..route.at.clone() };
+        let message = format!(
+            "{why}, so `authenticated` lets in anybody who makes up an e-mail: ask for a role, or set \
+             `accounts.require_verified`"
+        );
+        found.push(Problem { at, message });
+    }
+}
+
+/// Whether being signed in is all that a rule asks for.
+fn asks_nothing_more(allow: &Allow) -> bool {
+    match allow {
+        Allow::Rule(Rule::Authenticated) => true,
+        Allow::Rule(Rule::Map(_)) | Allow::Optional(_) | Allow::Public => false,
     }
 }
 

@@ -14,17 +14,16 @@ use uuid::Uuid;
 use super::{Decision, Facts, Findings, Located, Policy, declared_grants};
 use crate::clock::Timestamp;
 use crate::config::{
-    AccessLog, Allow, Cache, Config, Database, DatabaseUrl, Hashing, IdentityProfile, KeyPath,
-    Lifetimes, LogFormat, PasswordPolicy, Portal, Role, Route, Rule, RuleMap, SameSite,
-    SessionCookie, Sessions, Sources, Telemetry, Tokens, Unauthenticated, UnreadRoles, Upstream,
-    UserRef,
+    AccessLog, AccountRules, Allow, Cache, Config, Database, DatabaseUrl, Hashing, IdentityProfile,
+    KeyPath, Lifetimes, LogFormat, PasswordPolicy, Portal, Registration, Role, Route, Rule,
+    RuleMap, SameSite, SessionCookie, Sessions, Sources, Telemetry, Tokens, Unauthenticated,
+    UnreadRoles, Upstream, UserRef,
 };
 use crate::identity::access::{Interner, RoleBook, Subject};
 use crate::identity::user::RoleGrant;
 use crate::web::authority::Authority;
 use crate::web::headers::{Preset, Separator, UserField};
 use crate::web::origin::Origin;
-use crate::web::page::Pages;
 use crate::web::target::{Forms, Target};
 
 /// The id of the person who holds `admin`.
@@ -193,7 +192,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
             access_log: AccessLog::Off,
         },
         hashing: Hashing { concurrent: 1, queue: 64 },
-        portal: Portal { path: "/auth".into(), users_path: None, pages: Pages::built_in() },
+        portal: Portal { path: "/auth".into(), users_path: None, title: "Sign in".into() },
         sessions: Sessions {
             cookie: cookie(),
             plain: lifetimes,
@@ -206,13 +205,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         events: crate::config::Events { retention: Duration::from_hours(2160) },
         mail: None,
         providers: Vec::new(),
-        password: PasswordPolicy {
-            min_length: 8,
-            max_length: 256,
-            min_strength: 0,
-            deny_common: true,
-            deny_profile: true,
-        },
+        accounts: account_rules(),
         roles: BTreeMap::from([("admin".to_owned(), admin)]),
         unread_roles: UnreadRoles::default(),
         upstreams: BTreeMap::new(),
@@ -223,6 +216,23 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         ],
         routes,
         sources: Arc::new(Sources::default()),
+    }
+}
+
+fn account_rules() -> AccountRules {
+    AccountRules {
+        registration: Registration::Closed,
+        require_verified: false,
+        email_domains: Vec::new(),
+        default_roles: Vec::new(),
+        confirm_changes: false,
+        password: PasswordPolicy {
+            min_length: 8,
+            max_length: 256,
+            min_strength: 0,
+            deny_common: true,
+            deny_profile: true,
+        },
     }
 }
 

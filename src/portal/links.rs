@@ -5,19 +5,18 @@ use http::header::{REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
+use super::arrival::symptoms;
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
 use super::sign_in::{set_password_address, sign_in_address};
 use super::trail::diagnose;
-use super::{Portal, add_cookie, render};
+use super::{Portal, add_cookie};
 use crate::accounts::visit::{
-    Answer, Visit, clear_kept_pages, encode_query, form_failure, see_other, store_failure,
+    Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
 };
 use crate::accounts::{LinkError, LinkKind, LinkState, Mistake};
 use crate::identity::user::User;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
-use crate::web::text::Text;
 
 /// What a page with a button shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,8 +25,8 @@ struct Shown {
     link_token: String,
     email: String,
     min_length: usize,
-    error: Option<Text>,
-    password_error: Option<Text>,
+    error: Option<&'static str>,
+    password_error: Option<String>,
     token_field: &'static str,
     token: String,
 }
@@ -44,6 +43,8 @@ struct Over {
 struct Verified {
     home: String,
 }
+
+const OUT_OF_DATE: &str = "This form was out of date. Please send it once more.";
 
 const fn purpose_of(kind: LinkKind) -> Purpose {
     match kind {
@@ -77,11 +78,10 @@ impl Portal {
         match check_browser(visit, sessions, purpose_of(kind), form.get(TOKEN_FIELD)) {
             Ok(()) => {}
             Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
+                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
             }
             Err(Unbound::Mismatch) => {
-                let error = Some(Text::of("form-out-of-date"));
-                return self.link_page(visit, kind, token, error).await;
+                return self.link_page(visit, kind, token, Some(OUT_OF_DATE)).await;
             }
         }
         match kind {
@@ -114,10 +114,11 @@ impl Portal {
                 Ok(answer)
             }
             Err(LinkError::Password(reason)) => {
-                let shown = Shown { password_error: Some(reason.text()), ..Shown::default() };
+                let shown =
+                    Shown { password_error: Some(format!("{reason}.")), ..Shown::default() };
                 self.password_again(visit, token, shown).await
             }
-            Err(error) => link_refused(visit, LinkKind::Reset, error),
+            Err(error) => self.link_refused(visit, LinkKind::Reset, error),
         }
     }
 
@@ -133,14 +134,29 @@ impl Portal {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Ok(self.link_form(visit, LinkKind::Reset, status, with(shown, token, &user)))
             }
-            LinkState::Done | LinkState::Void => Ok(link_over(visit, LinkKind::Reset)),
+            LinkState::Done | LinkState::Void => Ok(self.link_over(visit, LinkKind::Reset)),
         }
     }
 
     async fn verify_email(&self, visit: &Visit, token: &str) -> Result<Answer, Failure> {
         match self.accounts.verify_email(token, &visit.actor()).await {
-            Ok(_) | Err(LinkError::Verified) => Ok(verified(visit)),
-            Err(error) => link_refused(visit, LinkKind::Verify, error),
+            Ok(_) | Err(LinkError::Verified) => Ok(self.verified(visit)),
+            Err(error) => self.link_refused(visit, LinkKind::Verify, error),
+        }
+    }
+
+    fn link_refused(
+        &self,
+        visit: &Visit,
+        kind: LinkKind,
+        error: LinkError,
+    ) -> Result<Answer, Failure> {
+        match error {
+            LinkError::Void | LinkError::Verified => Ok(self.link_over(visit, kind)),
+            LinkError::TooMany(after) => Err(Failure::too_many(after)
+                .explanation("There were too many attempts. Please wait a while.")),
+            LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
+            error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
         }
     }
 
@@ -150,16 +166,16 @@ impl Portal {
         visit: &Visit,
         kind: LinkKind,
         token: &str,
-        error: Option<Text>,
+        error: Option<&'static str>,
     ) -> Result<Answer, Failure> {
         match self.look(kind, token).await? {
             LinkState::Live(user) => {
-                let status = error.as_ref().map_or(StatusCode::OK, |_| StatusCode::FORBIDDEN);
+                let status = error.map_or(StatusCode::OK, |_| StatusCode::FORBIDDEN);
                 let shown = Shown { error, ..Shown::default() };
                 Ok(self.link_form(visit, kind, status, with(shown, token, &user)))
             }
-            LinkState::Done => Ok(verified(visit)),
-            LinkState::Void => Ok(link_over(visit, kind)),
+            LinkState::Done => Ok(self.verified(visit)),
+            LinkState::Void => Ok(self.link_over(visit, kind)),
         }
     }
 
@@ -175,55 +191,37 @@ impl Portal {
         mut shown: Shown,
     ) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.password.min_length;
+        shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), purpose_of(kind));
         let template = match kind {
             LinkKind::Reset => "reset-password",
             LinkKind::Verify => "verify",
         };
-        let address = link_address(visit, &shown.link_token);
-        let mut answer = visit.frame(&address).render(template, status, shown);
+        let mut answer = self.render(visit, template, status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         hide_address(&mut answer);
         answer
     }
-}
 
-fn link_refused(visit: &Visit, kind: LinkKind, error: LinkError) -> Result<Answer, Failure> {
-    match error {
-        LinkError::Void | LinkError::Verified => Ok(link_over(visit, kind)),
-        LinkError::TooMany(after) => {
-            Err(Failure::too_many(after).explanation(Text::of("link-too-many")))
-        }
-        LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
-        error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
+    fn verified(&self, visit: &Visit) -> Answer {
+        let shown = Verified { home: visit.home() };
+        let mut answer = self.render(visit, "verified", StatusCode::OK, shown);
+        hide_address(&mut answer);
+        answer
     }
-}
 
-fn verified(visit: &Visit) -> Answer {
-    let shown = Verified { home: visit.home() };
-    let mut answer = render(visit, "verified", StatusCode::OK, shown);
-    hide_address(&mut answer);
-    answer
-}
-
-/// The page for a link that is spent, past its end, made up or void.
-fn link_over(visit: &Visit, kind: LinkKind) -> Answer {
-    let is_reset = match kind {
-        LinkKind::Reset => true,
-        LinkKind::Verify => false,
-    };
-    let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
-    let mut answer = render(visit, "link-over", StatusCode::NOT_FOUND, shown);
-    hide_address(&mut answer);
-    answer
-}
-
-/// Where the page of a link can be asked for again, after its form was sent as well.
-pub(super) fn link_address(visit: &Visit, token: &str) -> String {
-    let path = visit.address().split('?').next().unwrap_or_default();
-    format!("{path}?token={}", encode_query(token))
+    /// The page for a link that is spent, past its end, made up or void.
+    fn link_over(&self, visit: &Visit, kind: LinkKind) -> Answer {
+        let is_reset = match kind {
+            LinkKind::Reset => true,
+            LinkKind::Verify => false,
+        };
+        let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
+        let mut answer = self.render(visit, "link-over", StatusCode::NOT_FOUND, shown);
+        hide_address(&mut answer);
+        answer
+    }
 }
 
 fn with(shown: Shown, token: &str, user: &User) -> Shown {
@@ -248,8 +246,8 @@ mod tests {
             link_token: "link".into(),
             email: "ann@example.com".into(),
             min_length: 8,
-            password_error: Some(Text::of("password-common")),
-            error: Some(Text::of("form-out-of-date")),
+            password_error: Some("too short".into()),
+            error: Some(OUT_OF_DATE),
             ..Shown::default()
         };
         let page = page_of("reset-password", shown).await;

@@ -31,6 +31,7 @@ use crate::session::{FollowError, Parts, Sessions};
 use crate::store::{Migrate, Store, StoreError};
 use crate::telemetry::access::{AccessLog, Format};
 use crate::telemetry::metrics::Metrics;
+use crate::web::page::PageError;
 
 /// Keys each limit remembers.
 const LIMIT_KEYS: usize = 100_000;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The change log could not be read.
     #[error("the database cannot be read")]
     Follow(#[from] FollowError),
+    /// A template does not compile.
+    #[error("the pages cannot be put together")]
+    Pages(#[from] PageError),
     /// Mail cannot be sent as the configuration says.
     #[error("mail cannot be sent")]
     Carrier(#[from] CarrierError),
@@ -181,22 +185,22 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
     let sessions = Sessions::new(parts, session_settings(generation, &config, &policy));
     let (concurrent, queue) = (config.hashing.concurrent, config.hashing.queue);
     let hasher = Hasher::new(concurrent, queue, clock.clone(), entropy.clone());
-    let password_policy = Arc::new(ArcSwap::from_pointee(config.password));
+    let account_rules = Arc::new(ArcSwap::from_pointee(config.accounts.clone()));
     let people = People::new(
         store.clone(),
         hasher.clone(),
-        Arc::clone(&password_policy),
+        Arc::clone(&account_rules),
         clock.clone(),
         entropy.clone(),
     );
     let accounts = open_accounts(people, &sessions, &metrics, &config, (&store, &clock)).await?;
-    let portal = Portal::new(accounts.clone(), entropy.clone(), preview());
+    let portal = Portal::new(accounts.clone(), entropy.clone(), preview())?;
     let access = access_log(&config).map_err(StartError::Thread)?;
     let (config, policy) = (Arc::new(config), Arc::new(policy));
     let live = Live::new(generation, config, policy, &metrics);
     Ok(Arc::new(Gateway {
         live: ArcSwap::from_pointee(live),
-        password_policy,
+        account_rules,
         interner,
         api: Api::new(accounts.clone()),
         portal,
