@@ -4,15 +4,19 @@
 //! stored as a digest together with the e-mail. E-mail and roles are read from the database when the account
 //! is made, never from a request.
 
+use http::HeaderValue;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::change::acting;
 use super::draft::unstored;
-use super::links::{Link, LinkError, digest_with, read_owner, settle, write_token};
-use super::{Accounts, Actor, Draft, Mistake, People};
+use super::links::{Link, digest_with, read_owner, write_token};
+use super::sign_in::opening_of;
+use super::{Accounts, Actor, Draft, Mistake, People, Wanted};
 use crate::config::Config;
 use crate::identity::user::{Profile, User};
-use crate::mail::MOST_LETTERS;
+use crate::mail::{FULL_RETRY, MOST_LETTERS};
+use crate::session::Identity;
 use crate::store::{Conflict, Invitation, LetterKind, NewLetter, StoreError};
 use crate::web::language::Language;
 
@@ -47,6 +51,17 @@ pub enum InvitationState {
     Taken,
     /// It is spent, past its end, taken back or made up, or nobody may register.
     Void,
+}
+
+/// Why somebody could not be invited by mail.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// No mail is sent here.
+    #[error("no mail is sent: the configuration has no `mail`")]
+    NoMail,
+    /// As [`People::invite`] has it, and [`Mistake::TooMany`] where the outbox is full.
+    #[error(transparent)]
+    Mistake(#[from] Mistake),
 }
 
 /// Accepting an invitation, as entered.
@@ -109,7 +124,7 @@ impl People {
     /// Whether an invitation would lead to an account.
     #[must_use]
     pub fn may_invite(&self) -> bool {
-        self.rules().registration.admits_guests()
+        self.rules().admits_guests()
     }
 
     /// Makes a link for an invitation, in place of every earlier one; `None` when the invitation is gone.
@@ -209,8 +224,7 @@ impl People {
         }
         let id = self.fresh_id();
         let judged = unstored(id, &row, self.now());
-        row.password_hash =
-            Some(self.hash_new(acceptance.password, &judged, actor.address).await?);
+        row.password_hash = Some(self.hash_new(acceptance.password, &judged, actor.address).await?);
         let mut event = actor.event(self.now(), "register", Some(id));
         event.actor.clone_from(&invitation.email);
         event.detail = format!("invited by {}: {}", invitation.invited_by, told(&invitation));
@@ -220,6 +234,55 @@ impl People {
 }
 
 impl Accounts {
+    /// Invites somebody by mail, on behalf of a superuser.
+    ///
+    /// # Errors
+    /// [`InviteError`].
+    pub async fn invite(
+        &self,
+        guest: Guest,
+        language: Language,
+        by: &Identity,
+        from: &Actor,
+    ) -> Result<Invitation, InviteError> {
+        let Some(outbox) = &self.outbox else { return Err(InviteError::NoMail) };
+        let invited = self.people.invite(guest, Way::Mail(language), &acting(by, from)).await?;
+        outbox.note_queued();
+        Ok(invited.ok_or(Mistake::TooMany(FULL_RETRY))?)
+    }
+
+    /// Takes an invitation back, on behalf of a superuser; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_invitation(
+        &self,
+        id: Uuid,
+        by: &Identity,
+        from: &Actor,
+    ) -> Result<bool, StoreError> {
+        self.people.revoke_invitation(id, &acting(by, from)).await
+    }
+
+    /// As [`Accounts::accept_invitation`], and signs in with a cookie; `replaces` is the session that this
+    /// browser had.
+    ///
+    /// # Errors
+    /// As [`Accounts::accept_invitation`].
+    pub async fn accept_and_sign_in(
+        &self,
+        token: &str,
+        acceptance: Acceptance,
+        from: &Actor,
+        replaces: Option<&Identity>,
+    ) -> Result<HeaderValue, Mistake> {
+        let user = self.accept_invitation(token, None, acceptance, from).await?;
+        let now = self.people.now();
+        let mut opening = opening_of(&user, Wanted::Cookie { remember: false }, from, now);
+        opening.replaces = replaces.map(|old| old.session().id);
+        Ok(self.sessions.open_cookie(&opening, now).await?.set_cookie)
+    }
+
     /// Makes the account somebody is invited to, which spends the invitation. `email` is what they say
     /// theirs is, if they say so: another than the invitation's is as good as a token that is none.
     ///

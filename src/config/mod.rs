@@ -10,6 +10,7 @@ mod include;
 mod load;
 mod meaning;
 mod nearest;
+mod provider;
 mod restart;
 mod route;
 mod secret;
@@ -39,14 +40,17 @@ pub const MANAGEMENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 pub(crate) use nearest::nearest;
 
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
+pub use provider::{
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_protected,
+};
 pub use route::{
     Allow, Cache, IdentityProfile, Route, Rule, RuleMap, Unauthenticated, Upstream, UserRef,
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing, LONGEST_WINDOW,
-    Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role,
-    SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, AccountRules, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing,
+    LONGEST_WINDOW, Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal,
+    Rate, Registration, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -107,14 +111,16 @@ pub struct Config {
     pub sessions: Sessions,
     /// Access tokens.
     pub tokens: Tokens,
-    /// Rules for passwords.
-    pub password: PasswordPolicy,
+    /// What people may do with accounts.
+    pub accounts: AccountRules,
     /// Limits on what people try who have not proved who they are.
     pub auth_limits: AuthLimits,
     /// What happened to accounts, and how long it is kept.
     pub events: Events,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
+    /// Who vouches for people, in the order of the file.
+    pub providers: Vec<Arc<Provider>>,
     /// Roles the file declares, by name, with the built-in `admin` unless the file declares it.
     pub roles: BTreeMap<String, Role>,
     /// Roles that could not be read; nothing in a configuration without errors.

@@ -32,7 +32,7 @@ use crate::web::language::Language;
 /// Letters that may wait. Few wait unless the mail server is away; beyond it nobody is promised one.
 pub const MOST_LETTERS: u32 = 10_000;
 /// When to ask again after the outbox was full.
-const FULL_RETRY: Duration = Duration::from_mins(1);
+pub const FULL_RETRY: Duration = Duration::from_mins(1);
 
 /// Where letters wait. Cloning shares it.
 #[derive(Clone)]

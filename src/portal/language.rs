@@ -54,7 +54,12 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
         page.methods().contains(&Method::GET)
             && match page {
                 Page::Language | Page::SignOut | Page::Continue => false,
-                Page::SignIn | Page::Account | Page::SetUp | Page::Forgot | Page::Link(_) => true,
+                Page::SignIn
+                | Page::Account
+                | Page::SetUp
+                | Page::Forgot
+                | Page::Invitation
+                | Page::Link(_) => true,
             }
     })
 }

@@ -111,7 +111,10 @@ const SNAPSHOT: Both = Both {
 };
 
 /// So that PostgreSQL knows how many rows it joins.
-const ANALYSE: Both = Both { sqlite: "", postgres: "ANALYZE staged_users; ANALYZE staged_grants; ANALYZE staged_links" };
+const ANALYSE: Both = Both {
+    sqlite: "",
+    postgres: "ANALYZE staged_users; ANALYZE staged_grants; ANALYZE staged_links",
+};
 
 /// Keeps sign-ins and grants waiting for the one transaction, since each would be of an account that
 /// it is about to change. SQLite has one writer anyway.
@@ -378,11 +381,7 @@ impl Staging {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::LastSuperuser`] when none of them is an active superuser.
-    pub async fn replace(
-        self,
-        roles: &[RoleRow],
-        event: &Event,
-    ) -> Result<Replaced, StoreError> {
+    pub async fn replace(self, roles: &[RoleRow], event: &Event) -> Result<Replaced, StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();
         within(WRITE_DEADLINE, connection.run(ANALYSE)).await?;

@@ -71,7 +71,10 @@ impl People {
             }
         };
         let examined = self.examine_records(records, faults, meaning.replaces, add).await?;
-        Ok(examined.map(|import| UserImport { new_roles: roles, ..import }))
+        Ok(examined.map(|mut import| {
+            import.new_roles = roles;
+            import
+        }))
     }
 
     /// The roles that are not here yet.
@@ -89,8 +92,7 @@ impl People {
             if known.iter().any(|name| is_it(name)) || meaning.declared.iter().any(|n| is_it(n)) {
                 continue;
             }
-            let permissions = role.permissions.clone();
-            match role_of(role.name.clone(), role.description.clone(), permissions) {
+            match role_of(&role.name, role.description.clone(), &role.permissions) {
                 Ok(row) if found.iter().any(|other| is_it(&other.name)) => {
                     faults.note(0, format!("the role {} is there twice", row.name));
                 }

@@ -64,9 +64,9 @@ impl RoleImport {
 
 /// A role as it is written somewhere, checked.
 pub(super) fn role_of(
-    name: String,
+    name: &str,
     description: Option<String>,
-    permissions: Vec<String>,
+    permissions: &[String],
 ) -> Result<RoleRow, String> {
     let name = name.trim().to_owned();
     if !is_role_name(&name) {
@@ -113,7 +113,7 @@ impl People {
         let mut roles = Vec::new();
         for (line, record) in records {
             let Record { name, description, permissions } = record;
-            let role = match role_of(name, description, permissions.unwrap_or_default()) {
+            let role = match role_of(&name, description, &permissions.unwrap_or_default()) {
                 Ok(role) => role,
                 Err(reason) => {
                     faults.note(line, reason);

@@ -18,14 +18,16 @@ use crate::store::{Migrate, read_fastapi_users};
 /// The variable that names the other database: a password in it is then in no list of processes.
 const VARIABLE: &str = "PORTCULLIS_IMPORT_URL";
 
+const URL_HELP: &str =
+    "Its database: sqlite:///FILE or postgres://… [default: $PORTCULLIS_IMPORT_URL]";
+
 /// `import`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ForeignArgs {
     /// The program whose database it is
     #[arg(long, value_enum)]
     from: Program,
-    /// Its database: sqlite:///FILE or postgres://… [default: $PORTCULLIS_IMPORT_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = URL_HELP)]
     url: Option<String>,
     /// A provider's name there and in the configuration here, if they differ; may be repeated
     #[arg(long = "provider", value_name = "THERE=HERE", value_parser = read_pair)]
@@ -43,7 +45,7 @@ pub(in crate::cli) struct ForeignArgs {
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum Program {
-    /// `FastAPI` Users with SQLAlchemy
+    #[value(help = "FastAPI Users with SQLAlchemy")]
     FastapiUsers,
 }
 
@@ -105,7 +107,7 @@ fn tell_roles(names: &[String], desk: &mut Desk) -> Result<(), Failure> {
 /// Accounts at a provider that the configuration does not name are of no use.
 fn warn_of_providers(names: &[String], examined: &Examined) -> Result<(), Failure> {
     let configured = &examined.config.providers;
-    for name in names.iter().filter(|name| !configured.contains_key(*name)) {
+    for name in names.iter().filter(|name| !configured.iter().any(|one| one.name == **name)) {
         writeln!(
             io::stderr().lock(),
             "warning: the configuration has no provider `{name}`: nobody signs in by it"
@@ -114,7 +116,7 @@ fn warn_of_providers(names: &[String], examined: &Examined) -> Result<(), Failur
     Ok(())
 }
 
-/// Reads a database's address as SQLAlchemy writes it, driver included. It may hold a password, so no
+/// Reads a database's address as `SQLAlchemy` writes it, driver included. It may hold a password, so no
 /// message shows any of it.
 fn address_of(url: &str) -> Result<DatabaseUrl, Failure> {
     let wrong = || Failure::Usage("--url: expected sqlite:///FILE or postgres://…".to_owned());
@@ -122,14 +124,12 @@ fn address_of(url: &str) -> Result<DatabaseUrl, Failure> {
     let kind = scheme.split('+').next().unwrap_or_default();
     match kind {
         "sqlite" => Ok(DatabaseUrl::Sqlite(file_of(rest).ok_or_else(wrong)?)),
-        "postgres" | "postgresql" => {
-            Ok(DatabaseUrl::Postgres(format!("postgres://{rest}").into()))
-        }
+        "postgres" | "postgresql" => Ok(DatabaseUrl::Postgres(format!("postgres://{rest}").into())),
         _ => Err(wrong()),
     }
 }
 
-/// The file of `sqlite://` and this. Behind a third slash SQLAlchemy means a relative path, and others an
+/// The file of `sqlite://` and this. Behind a third slash `SQLAlchemy` means a relative path, and others an
 /// absolute one: it is the one that is there.
 fn file_of(rest: &str) -> Option<PathBuf> {
     let path = rest.split('?').next().unwrap_or_default();
@@ -164,7 +164,8 @@ mod tests {
         let made = file.as_ref().is_some_and(|file| std::fs::write(file, "").is_ok());
         let written = file.as_ref().map(|file| format!("sqlite://{}", file.display()));
         let found = written.and_then(|url| address_of(&url).ok());
-        let is_it = matches!((&found, &file), (Some(DatabaseUrl::Sqlite(at)), Some(file)) if at == file);
+        let is_it =
+            matches!((&found, &file), (Some(DatabaseUrl::Sqlite(at)), Some(file)) if at == file);
         assert!(made && is_it, "{found:?}");
         for url in ["postgresql+asyncpg://u:p@h/d", "postgres://u:p@h/d", "postgresql://u:p@h/d"] {
             let found = address_of(url).ok();

@@ -7,6 +7,7 @@
 //! Doc comments of the fields are the schema's descriptions: editors show them.
 
 mod fault;
+mod provider;
 pub(super) mod read;
 mod route;
 pub(super) mod schema;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{LogFormat, SameSite};
+pub(super) use provider::{Admission, Fields, Provider, Who};
 pub(super) use route::{Allow, Identity, Role, Route, Rule, RuleMap, Upstream, UpstreamMap};
 use spelling::{AutoWord, Chosen, OffWord, SecureWord, Text};
 
@@ -103,6 +105,9 @@ pub(super) struct Main {
     pub(super) events: Events,
     /// How mail is sent. Default: null, no mail.
     pub(super) mail: Option<Mail>,
+    /// Who vouches for people, by name. Default: nobody, people sign in with passwords.
+    #[serde(default)]
+    pub(super) providers: Named<spelling::ProviderName, Provider>,
     /// Roles by name. `admin` (`*:*`) is built in unless declared here.
     #[serde(default)]
     pub(super) roles: Named<spelling::RoleName, Role>,
@@ -378,6 +383,31 @@ pub(super) struct Tokens {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Accounts {
+    /// Who may make an account for themselves: nobody (closed), whoever was invited (invite) or anybody
+    /// (open, which needs `mail`). Default: closed.
+    #[serde(default)]
+    #[schemars(with = "Chosen<crate::config::Registration>")]
+    pub(super) registration: Option<Chosen<crate::config::Registration>>,
+    /// Let nobody sign in before their e-mail is verified; needs `mail`. Default: false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(super) require_verified: Option<bool>,
+    /// How long an invitation is good for. Default: 7d.
+    #[serde(default)]
+    #[schemars(with = "Duration")]
+    pub(super) invitation_lifetime: Option<Duration>,
+    /// Domains of which people may register an e-mail, or change theirs to one. Default: [], every
+    /// domain.
+    #[serde(default)]
+    pub(super) email_domains: Vec<Text<spelling::Domain>>,
+    /// Roles granted to whoever registers. Default: [].
+    #[serde(default)]
+    pub(super) default_roles: Vec<Text<spelling::RoleName>>,
+    /// Ask for the current password when somebody changes their e-mail or password through the API; the
+    /// pages always ask. Default: false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(super) confirm_changes: Option<bool>,
     /// Rules for passwords.
     #[serde(default)]
     pub(super) password: Password,

@@ -52,10 +52,8 @@ pub(super) async fn read(source: &mut Source) -> Result<Foreign, StoreError> {
             USER[..NEEDED].join(", ")
         )));
     };
-    let present: Vec<&'static str> = USER
-        .into_iter()
-        .filter(|name| tables[table].iter().any(|column| column == name))
-        .collect();
+    let present: Vec<&'static str> =
+        USER.into_iter().filter(|name| tables[table].iter().any(|column| column == name)).collect();
     let mut found = Foreign { table: table.to_owned(), ..Foreign::default() };
     let mut by_id = HashMap::new();
     for row in source.columns(table, &present).await? {

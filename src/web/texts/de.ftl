@@ -32,6 +32,7 @@ sign-in-new-password = Ihr neues Passwort ist gesetzt. Bitte melden Sie sich dam
 sign-in-form-lost = Ihr Formular wurde nicht gesendet, weil Sie nicht angemeldet waren. Bitte melden Sie sich an und senden Sie es dann noch einmal.
 sign-in-remember = Auf diesem Gerät angemeldet bleiben
 sign-in-wrong = Die E-Mail-Adresse oder das Passwort stimmt nicht.
+sign-in-unverified = Ihre E-Mail-Adresse ist noch nicht bestätigt. Bitte öffnen Sie den Link, der Ihnen geschickt wurde.
 sign-in-out-of-date = Dieses Formular war veraltet. Bitte melden Sie sich noch einmal an.
 sign-in-name-missing = Bitte geben Sie Ihre E-Mail-Adresse ein.
 sign-in-password-missing = Bitte geben Sie Ihr Passwort ein.
@@ -78,6 +79,16 @@ verify-heading = E-Mail-Adresse bestätigen
 verify-what = Drücken Sie den Knopf, wenn { $email } Ihre E-Mail-Adresse ist und Sie damit hier ein Konto angelegt haben.
 verify-button = Diese Adresse bestätigen
 verified-heading = Ihre E-Mail-Adresse ist bestätigt
+
+## Einladungen
+
+invitation-heading = Konto anlegen
+invitation-what = Sie sind eingeladen. Wählen Sie ein Passwort, und Ihr Konto ist angelegt.
+invitation-accept = Konto anlegen und anmelden
+invitation-over-heading = Diese Einladung gilt nicht mehr
+invitation-over-what = Eine Einladung gilt einmal, bis sie endet oder zurückgenommen wird, und nur mit dem Link des letzten Briefs. Bitten Sie den, der Sie eingeladen hat, um eine neue.
+invitation-taken-heading = Sie haben schon ein Konto
+invitation-taken-what = Mit der E-Mail-Adresse dieser Einladung gibt es schon ein Konto. Melden Sie sich damit an.
 
 ## Die erste Verwalterin, der erste Verwalter
 

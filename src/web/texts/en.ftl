@@ -32,6 +32,7 @@ sign-in-new-password = Your new password is set. Please sign in with it.
 sign-in-form-lost = Your form was not sent, because you were not signed in. Please sign in, then send it once more.
 sign-in-remember = Remember me on this device
 sign-in-wrong = The e-mail or the password is not right.
+sign-in-unverified = Your e-mail is not verified yet. Please open the link that was mailed to you.
 sign-in-out-of-date = This form was out of date. Please sign in once more.
 sign-in-name-missing = Please enter your e-mail.
 sign-in-password-missing = Please enter your password.
@@ -78,6 +79,16 @@ verify-heading = Verify your e-mail address
 verify-what = Press the button if { $email } is your e-mail address, and you made an account here with it.
 verify-button = Verify this address
 verified-heading = Your e-mail address is verified
+
+## Invitations
+
+invitation-heading = Make your account
+invitation-what = You have been invited. Choose a password, and your account is made.
+invitation-accept = Create the account and sign in
+invitation-over-heading = This invitation is no longer valid
+invitation-over-what = An invitation works once, until it ends or is taken back, and only the last letter’s link counts. Ask whoever invited you for another one.
+invitation-taken-heading = You have an account already
+invitation-taken-what = There is an account with the e-mail of this invitation already. Sign in to it.
 
 ## The first administrator
 
