@@ -219,12 +219,11 @@ impl Double {
             let found = world.replies.iter().rev().find(|(path, _)| seen.is_for(path));
             found.map(|(_, reply)| reply.clone())
         };
-        match reply.unwrap_or(Reply::Json(404, json!({}))).bytes() {
-            Some(bytes) => connection.write_all(&bytes).unwrap_or_default(),
-            None => {
-                connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-                connection.read(&mut [0]).map(drop).unwrap_or_default();
-            }
+        if let Some(bytes) = reply.unwrap_or(Reply::Json(404, json!({}))).bytes() {
+            connection.write_all(&bytes).unwrap_or_default();
+        } else {
+            connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            connection.read(&mut [0]).map(drop).unwrap_or_default();
         }
     }
 

@@ -1,5 +1,7 @@
 //! OpenID Connect from the address a browser is sent to until the provider no longer vouches.
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 const WHOLE: Duration = Duration::from_secs(10);
@@ -115,7 +117,7 @@ async fn a_code_becomes_a_person_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn oid_05_only_the_boolean_true_verifies_an_email_and_only_beside_that_email() {
+async fn only_the_boolean_true_verifies_an_email_and_only_beside_that_email() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
     let userinfo = json!({ "sub": "ann", "email": "ann@example.com", "email_verified": true });
@@ -147,7 +149,7 @@ async fn oid_05_only_the_boolean_true_verifies_an_email_and_only_beside_that_ema
 }
 
 #[tokio::test]
-async fn oid_04_a_callback_that_another_issuer_answers_is_refused_before_the_code_is_sent() {
+async fn a_callback_that_another_issuer_answers_is_refused_before_the_code_is_sent() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
     let verifier = verifier();
@@ -342,7 +344,7 @@ async fn a_document_of_somebody_else_is_refused() {
 }
 
 #[tokio::test]
-async fn oid_08_a_provider_that_no_longer_vouches_is_told_from_one_that_cannot_be_asked() {
+async fn a_provider_that_no_longer_vouches_is_told_from_one_that_cannot_be_asked() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
     let ann = redeem(&provider).await.unwrap();
@@ -353,7 +355,6 @@ async fn oid_08_a_provider_that_no_longer_vouches_is_told_from_one_that_cannot_b
     double.answers("/token", Reply::Json(200, grant.clone()));
     let again = recheck().await.unwrap();
     assert_eq!((again.roles.len(), again.is_admitted), (0, true));
-    use secrecy::ExposeSecret as _;
     assert_eq!(again.tokens.refresh.unwrap().expose_secret(), "the-refresh-token");
     assert_eq!(double.seen("/token")[1].form("grant_type").as_deref(), Some("refresh_token"));
 
@@ -380,7 +381,9 @@ async fn oid_08_a_provider_that_no_longer_vouches_is_told_from_one_that_cannot_b
     ];
     for (replies, is_end) in [(&ends[..], true), (&unknown[..], false)] {
         for (path, reply) in replies {
-            good.iter().for_each(|(path, reply)| double.answers(path, reply.clone()));
+            for (path, reply) in &good {
+                double.answers(path, reply.clone());
+            }
             double.answers(path, reply.clone());
             let error = recheck().await.unwrap_err();
             assert_eq!(error.vouches_no_longer(), is_end, "{error}: {reply:?}");
