@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod oauth2;
 mod openid;
+mod rotation;
 mod token;
 mod vouched;
 mod wire;
@@ -70,7 +71,7 @@ impl Providers {
         }
         let wire = match &self.wire {
             Some(wire) => wire.clone(),
-            None => Wire::new()?,
+            None => Wire::new(wire::WHOLE)?,
         };
         let list = settings
             .iter()
@@ -284,3 +285,6 @@ impl Provider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
