@@ -87,7 +87,10 @@ async fn people_of_fastapi_users_on_sqlite_come_along_with_passwords_and_linked_
     // All of them or nobody: now everybody is there already.
     let (code, said) = run(&process, &url);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("user:1: an account with this") && said.contains("nothing was"), "{said}");
+    assert!(
+        said.contains("user:1: an account with this") && said.contains("nothing was"),
+        "{said}"
+    );
     let (code, said) = run(&process, &[&url[..], &["--replace", "--yes"]].concat());
     assert_eq!((code, said.contains("5 accounts: 0 added")), (Some(0), true), "{said}");
     came_along(&process, &ids).await;
@@ -96,9 +99,11 @@ async fn people_of_fastapi_users_on_sqlite_come_along_with_passwords_and_linked_
 /// Provider, subject and user id of every linked account.
 async fn linked(directory: &Path) -> Vec<(String, String, String)> {
     use sqlx::{ConnectOptions as _, Row as _};
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.join("portcullis.db"));
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(directory.join("portcullis.db"));
     let mut connection = options.connect().await.unwrap();
-    let sql = "SELECT provider, subject, lower(hex(user_id)) FROM linked_accounts ORDER BY provider";
+    let sql =
+        "SELECT provider, subject, lower(hex(user_id)) FROM linked_accounts ORDER BY provider";
     let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
