@@ -1,4 +1,4 @@
-//! Moving in from another program: databases that the real FastAPI Users has written.
+//! Moving in from another program: databases that the real `FastAPI` Users has written.
 
 use std::path::Path;
 use std::process::Command;
