@@ -41,6 +41,7 @@ mod people;
 mod policy_cases;
 mod postgres;
 mod provider_tls;
+mod providers;
 mod raw;
 mod reading;
 mod sessions;
