@@ -3,7 +3,9 @@
 use http::Method;
 use uuid::Uuid;
 
+use super::vouching::Leg;
 use crate::accounts::{LinkKind, read_id};
+use crate::config::Config;
 use crate::store::LetterKind;
 
 /// An address of the API.
@@ -19,6 +21,8 @@ pub(super) enum Endpoint {
     Link(LinkKind),
     /// Asks for a letter.
     Letter(LetterKind),
+    /// Signing in by a provider.
+    Vouch(Leg),
     /// A user by id; `None` for text that is no id.
     User(Option<Uuid>),
     /// Invites people.
@@ -61,7 +65,7 @@ impl Endpoint {
             ["users", rest @ ..] => Self::of_users(rest),
             ["invitations"] => Some(Self::Invitations),
             ["invitations", id] => Some(Self::Invitation(read_id(id))),
-            _ => None,
+            other => Leg::of(other).map(Self::Vouch),
         }
     }
 
@@ -86,6 +90,7 @@ impl Endpoint {
                 &[Method::POST]
             }
             Self::Session => &[Method::GET],
+            Self::Vouch(leg) => leg.methods(),
             Self::Me => &[Method::GET, Method::PATCH],
             Self::User(_) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Invitations => &[Method::GET, Method::POST],
@@ -102,9 +107,28 @@ impl Endpoint {
             | Self::Session
             | Self::Me
             | Self::Letter(LetterKind::Verify | LetterKind::Invite)
+            | Self::Vouch(_)
             | Self::User(_)
             | Self::Invitations
             | Self::Invitation(_) => false,
+        }
+    }
+
+    /// Whether the address is there: those of providers that are configured, and for calls alone, since
+    /// navigations to them get pages.
+    pub(super) fn is_there(&self, config: &Config, is_navigation: bool) -> bool {
+        match self {
+            Self::Vouch(leg) => leg.is_there(config, is_navigation),
+            Self::Login(_)
+            | Self::Logout
+            | Self::Session
+            | Self::Register
+            | Self::Me
+            | Self::Link(_)
+            | Self::Letter(_)
+            | Self::User(_)
+            | Self::Invitations
+            | Self::Invitation(_) => true,
         }
     }
 
@@ -114,6 +138,7 @@ impl Endpoint {
             Self::Login(_) | Self::Session | Self::Register | Self::Link(_) | Self::Letter(_) => {
                 Access::Anybody
             }
+            Self::Vouch(leg) => leg.access(),
             Self::Logout | Self::Me => Access::SignedIn,
             Self::User(_) | Self::Invitations | Self::Invitation(_) => Access::Superuser,
         }
@@ -161,6 +186,12 @@ mod tests {
             ("invitations/6f9619ff8b86d011b42d00c04fc964ff", Some(Endpoint::Invitation(id))),
             ("invitations/x", Some(Endpoint::Invitation(None))),
             ("users/me/sessions", None),
+            ("corp/authorize", Leg::of(&["corp", "authorize"]).map(Endpoint::Vouch)),
+            (
+                "associate/corp/callback",
+                Leg::of(&["associate", "corp", "callback"]).map(Endpoint::Vouch),
+            ),
+            ("corp/unlink", None),
             ("login", None),
             ("jwt/login/", None),
             ("JWT/login", None),

@@ -26,6 +26,7 @@ pub(super) enum Purpose {
     Reset,
     Verify,
     Invitation,
+    Link,
 }
 
 impl Purpose {
@@ -38,6 +39,7 @@ impl Purpose {
             Self::Reset => "reset",
             Self::Verify => "verify",
             Self::Invitation => "invitation",
+            Self::Link => "link",
         }
     }
 }

@@ -36,7 +36,7 @@ mod users;
 use pool::Pool;
 
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
-pub use links::{DueCheck, LinkKey, LinkRow, NewLink, SessionOrigin, Sighting};
+pub use links::{DueCheck, LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting};
 pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
