@@ -19,6 +19,9 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_upstreams(config, &mut found);
     warn_of_roles(config, &mut found);
     warn_of_mail(config, &mut found);
+    for warning in config.portal.pages.warnings() {
+        found.push(problem("portal.templates", warning));
+    }
     found
 }
 

@@ -17,7 +17,7 @@ mod trail;
 
 use std::sync::Arc;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
@@ -28,6 +28,7 @@ use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::logo::Logo;
 use crate::web::origin::Site;
 use crate::web::text::Text;
 
@@ -62,6 +63,7 @@ enum Page {
     SetUp,
     Forgot,
     Language,
+    Logo,
     Link(LinkKind),
 }
 
@@ -76,6 +78,7 @@ impl Page {
             "setup" => Some(Self::SetUp),
             "forgot-password" => Some(Self::Forgot),
             "language" => Some(Self::Language),
+            "logo" => Some(Self::Logo),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
             "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
@@ -87,7 +90,7 @@ impl Page {
             Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
                 &[Method::GET, Method::POST]
             }
-            Self::Continue | Self::Account | Self::Language => &[Method::GET],
+            Self::Continue | Self::Account | Self::Language | Self::Logo => &[Method::GET],
         }
     }
 }
@@ -110,6 +113,10 @@ impl Portal {
             }
         });
         visit.finish(&mut answer, self.accounts.sessions());
+        if answer.extensions().get::<Kept>().is_some() {
+            let kept = HeaderValue::from_static(Logo::CACHING);
+            answer.headers_mut().insert(CACHE_CONTROL, kept);
+        }
         answer
     }
 
@@ -133,7 +140,7 @@ impl Portal {
                 Page::SetUp => self.set_up(visit, body).await,
                 Page::Forgot => self.forgot(visit, body).await,
                 Page::Link(kind) => self.use_link(visit, kind, body).await,
-                Page::Continue | Page::Account | Page::Language => {
+                Page::Continue | Page::Account | Page::Language | Page::Logo => {
                     Err(Failure::wrong_method(page.methods()))
                 }
             };
@@ -147,6 +154,7 @@ impl Portal {
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Forgot => self.show_forgot(visit),
             Page::Language => choose_language(visit, &query),
+            Page::Logo => show_logo(visit),
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }
@@ -155,6 +163,18 @@ impl Portal {
 /// A page in the language of the visit, which can be asked for again as the visit asked.
 fn render(visit: &Visit, template: &str, status: StatusCode, context: impl Serialize) -> Answer {
     visit.frame(visit.address()).render(template, status, context)
+}
+
+/// Marks the one answer that is the same for everybody, and may be kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept;
+
+/// The picture on every page.
+fn show_logo(visit: &Visit) -> Result<Answer, Failure> {
+    let logo = visit.config.portal.pages.logo();
+    let mut answer = logo.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?.answer();
+    answer.extensions_mut().insert(Kept);
+    Ok(answer)
 }
 
 /// Whether an answer to a visit is a page: for navigations, and for forms sent by browsers that do not
@@ -234,6 +254,7 @@ mod tests {
             ("setup", Some(Page::SetUp)),
             ("forgot-password", Some(Page::Forgot)),
             ("language", Some(Page::Language)),
+            ("logo", Some(Page::Logo)),
             ("reset-password", Some(Page::Link(LinkKind::Reset))),
             ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),
