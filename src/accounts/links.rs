@@ -296,6 +296,8 @@ fn settle(attempt: LinkAttempt<'_>, outcome: Result<User, Mistake>) -> Result<Us
         | Mistake::Username
         | Mistake::Profile(_)
         | Mistake::Role(_)
+        | Mistake::Domain
+        | Mistake::Closed
         | Mistake::Conflict(_)
         | Mistake::Store(_)
         | Mistake::Session(_)) => LinkError::Failed(other),

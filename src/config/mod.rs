@@ -42,9 +42,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, Database, DatabaseUrl, Delivery, Hashing, Lifetimes, LogFormat, Mail, MailSecurity,
-    MailServer, PasswordPolicy, Portal, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens,
-    UnreadRoles,
+    AccessLog, AccountRules, Database, DatabaseUrl, Delivery, Hashing, Lifetimes, LogFormat, Mail,
+    MailSecurity, MailServer, PasswordPolicy, Portal, Registration, Role, SameSite, SessionCookie,
+    Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -105,8 +105,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Access tokens.
     pub tokens: Tokens,
-    /// Rules for passwords.
-    pub password: PasswordPolicy,
+    /// What people may do with accounts.
+    pub accounts: AccountRules,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
     /// Roles the file declares, by name, with the built-in `admin` unless the file declares it.

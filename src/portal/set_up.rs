@@ -117,6 +117,8 @@ impl Portal {
             Mistake::Profile(_)
             | Mistake::Username
             | Mistake::Role(_)
+            | Mistake::Domain
+            | Mistake::Closed
             | Mistake::Conflict(
                 Conflict::Username
                 | Conflict::Role
@@ -135,7 +137,7 @@ impl Portal {
 
     fn set_up_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.password.min_length;
+        shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
         let mut answer = self.render(visit, "setup", status, shown);

@@ -48,6 +48,9 @@ struct AlreadyShown<'a> {
 }
 
 const WRONG: &str = "The e-mail or the password is not right.";
+/// What somebody is told whose password is right and whose e-mail is not verified.
+const UNVERIFIED: &str =
+    "Your e-mail is not verified yet. Please open the link that was mailed to you.";
 const OUT_OF_DATE: &str = "This form was out of date. Please sign in once more.";
 
 impl Portal {
@@ -171,6 +174,10 @@ impl Portal {
             Ok((_, Opened::Bearer { .. })) => Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR)),
             Err(SignInError::BadCredentials) => {
                 let shown = Shown { error: Some(WRONG), ..shown };
+                Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
+            }
+            Err(SignInError::NotVerified) => {
+                let shown = Shown { error: Some(UNVERIFIED), ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::TooMany(after)) => {

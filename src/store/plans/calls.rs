@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::{
-    EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow, SessionKind, SessionRow,
-    SignIn, StagedUser, Store, StoreError, TokenKind, UserToken,
+    Author, Conflict, EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow,
+    SessionKind, SessionRow, SignIn, StagedUser, Store, StoreError, TokenKind, UserChange,
+    UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -60,10 +61,7 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.find_user_by_username("ann").await?;
     store.list_users(None, 10).await?;
     store.has_superuser().await?;
-    for flag in [Flag::Verified, Flag::Active(false)] {
-        store.update_user_flag(other.id, flag, &event()).await?;
-    }
-    store.update_user_password(id, "x", &event()).await?;
+    call_changes(store, id, other.id).await?;
     store.update_user_hash(id, "x", "y").await?;
     store.update_user_failed(id).await?;
     store.insert_grant(id, &RoleGrant { role: "r".to_owned(), until: None }, &event()).await?;
@@ -74,6 +72,21 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.update_password_kind(&Kind::current(), Duration::from_millis(1)).await?;
     call_sessions(store, id).await?;
     store.delete_user(other.id, &event()).await
+}
+
+async fn call_changes(store: &Store, id: uuid::Uuid, other: uuid::Uuid) -> Result<(), StoreError> {
+    let operator = Author::Operator(Some([9; 32]));
+    for flag in [Flag::Verified, Flag::Active(false)] {
+        store.update_user(other, &flag.into(), operator, &event()).await?;
+    }
+    let email = "Carol@example.com".to_owned();
+    let email = Some((email.clone(), email.to_lowercase()));
+    let change = UserChange { email, ..UserChange::default() };
+    store.update_user(other, &change, operator, &event()).await?;
+    let change = UserChange { password_hash: Some("x".to_owned()), ..UserChange::default() };
+    let refused = store.update_user(id, &change, Author::Owner([9; 32]), &event()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::Gone))));
+    store.update_user(id, &change, Author::Operator(None), &event()).await.map(drop)
 }
 
 async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
@@ -105,7 +118,11 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
     store.list_sessions(Some(user), AT, 10).await?;
     store.has_session_from(user, std::net::Ipv4Addr::LOCALHOST.into(), AT).await?;
     store.update_session_seen(&[1; 32], AT).await?;
-    let some = [EndSessions::One([1; 32]), EndSessions::OfUser(user)];
+    let some = [
+        EndSessions::One([1; 32]),
+        EndSessions::OfUserBut(user, [2; 32]),
+        EndSessions::OfUser(user),
+    ];
     for which in some.into_iter().chain([EndSessions::All]) {
         store.delete_sessions(which, &event()).await?;
     }
