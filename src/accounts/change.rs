@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::draft::trim_profile;
-use super::sign_in::{BUSY_RETRY, Proof};
+use super::sign_in::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::identity::user::{InvalidEmail, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
@@ -83,7 +83,7 @@ pub enum ChangeError {
 impl From<Mistake> for ChangeError {
     fn from(mistake: Mistake) -> Self {
         match mistake {
-            Mistake::Busy => Self::TooMany(BUSY_RETRY),
+            Mistake::TooMany(after) => Self::TooMany(after),
             Mistake::Conflict(Conflict::Gone) => Self::Gone,
             other @ (Mistake::Email
             | Mistake::Username

@@ -1,6 +1,7 @@
 //! Who acts, what is to be made, and what can be wrong with it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -80,9 +81,9 @@ pub enum Mistake {
     /// The password policy refused the password; the reason is for the person.
     #[error("{0}")]
     Password(String),
-    /// The hashing queue is full: 429.
-    #[error("too many sign-ins are waiting")]
-    Busy,
+    /// Too many attempts, or the hashing queue is full: 429.
+    #[error("too many attempts")]
+    TooMany(Duration),
     /// Another account has it, the last superuser, a spent link, ….
     #[error("{0}")]
     Conflict(Conflict),
@@ -103,6 +104,8 @@ impl From<OpenError> for Mistake {
     }
 }
 
+/// When to try again after the hashing queue was full.
+pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// Most characters of a name, organization, department or phone.
 const MAX_PROFILE: usize = 200;
 /// Most characters of a `User-Agent` that an event keeps.
@@ -195,7 +198,7 @@ impl From<StoreError> for Mistake {
 
 impl From<Busy> for Mistake {
     fn from(_: Busy) -> Self {
-        Self::Busy
+        Self::TooMany(BUSY_RETRY)
     }
 }
 

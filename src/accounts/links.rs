@@ -11,13 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::sign_in::BUSY_RETRY;
 use super::{Accounts, Actor, Mistake, People};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::identity::keys::sha256;
 use crate::identity::user::User;
-use crate::limit::LinkAttempt;
+use crate::limit::Attempt;
 use crate::store::{Changed, Conflict, Event, StoreError, TokenKind, UserToken};
 
 /// What a link is good for.
@@ -275,7 +274,7 @@ impl Accounts {
         Ok(user)
     }
 
-    fn begin_link(&self, from: &Actor) -> Result<LinkAttempt<'_>, LinkError> {
+    fn begin_link(&self, from: &Actor) -> Result<Attempt<'_, 1>, LinkError> {
         self.limits
             .begin_link(from.address)
             .map_err(|limited| LinkError::TooMany(limited.retry_after))
@@ -283,7 +282,7 @@ impl Accounts {
 }
 
 /// Ends an attempt: only a token that is not good counts.
-fn settle(attempt: LinkAttempt<'_>, outcome: Result<User, Mistake>) -> Result<User, LinkError> {
+fn settle(attempt: Attempt<'_, 1>, outcome: Result<User, Mistake>) -> Result<User, LinkError> {
     if !matches!(outcome, Err(Mistake::Conflict(Conflict::Token))) {
         attempt.take_back();
     }
@@ -291,7 +290,7 @@ fn settle(attempt: LinkAttempt<'_>, outcome: Result<User, Mistake>) -> Result<Us
         Mistake::Conflict(Conflict::Token) => LinkError::Void,
         Mistake::Conflict(Conflict::Verified) => LinkError::Verified,
         Mistake::Password(reason) => LinkError::Password(reason),
-        Mistake::Busy => LinkError::TooMany(BUSY_RETRY),
+        Mistake::TooMany(after) => LinkError::TooMany(after),
         other @ (Mistake::Email
         | Mistake::Username
         | Mistake::Profile(_)

@@ -28,7 +28,7 @@ pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, 
 use uuid::Uuid;
 
 use crate::identity::user::User;
-use crate::limit::SignInLimits;
+use crate::limit::Limits;
 use crate::mail::Outbox;
 use crate::session::Sessions;
 use crate::store::StoreError;
@@ -38,7 +38,7 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Clone)]
 pub struct Accounts {
     people: People,
-    limits: Arc<SignInLimits>,
+    limits: Arc<Limits>,
     sessions: Sessions,
     metrics: Arc<Metrics>,
     outbox: Option<Outbox>,
@@ -49,7 +49,7 @@ impl Accounts {
     #[must_use]
     pub const fn new(
         people: People,
-        limits: Arc<SignInLimits>,
+        limits: Arc<Limits>,
         sessions: Sessions,
         metrics: Arc<Metrics>,
         outbox: Option<Outbox>,
@@ -75,6 +75,12 @@ impl Accounts {
     #[must_use]
     pub const fn outbox(&self) -> Option<&Outbox> {
         self.outbox.as_ref()
+    }
+
+    /// The limits on what is tried.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The sessions.

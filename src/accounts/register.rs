@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::{Accounts, Actor, Draft, Mistake, People};
-use crate::config::{AccountRules, Registration as Policy};
+use crate::config::Registration as Policy;
 use crate::identity::user::{Profile, User, fold_email};
 use crate::mail::AskError;
 use crate::store::LetterKind;
@@ -26,20 +26,19 @@ impl People {
     /// anything.
     #[must_use]
     pub fn is_registration_open(&self) -> bool {
-        is_open(&self.rules())
+        match self.rules().registration {
+            Policy::Open => true,
+            Policy::Closed | Policy::Invite => false,
+        }
     }
 
-    /// Makes an account for whoever asks, as `accounts.registration` lets them: active, not verified,
-    /// with the default roles. The policy for passwords comes before existence.
+    /// Makes an account for whoever asks and may: active, not verified, with the default roles. The policy for passwords comes before existence.
     ///
     /// # Errors
-    /// [`Mistake`]: [`Mistake::Closed`], [`Mistake::Domain`], [`Mistake::Password`], and
+    /// [`Mistake`]: [`Mistake::Domain`], [`Mistake::Password`], and
     /// [`Conflict::Email`](crate::store::Conflict::Email) when taken.
     async fn register(&self, asked: Registration, actor: &Actor) -> Result<User, Mistake> {
         let rules = self.rules().clone();
-        if !is_open(&rules) {
-            return Err(Mistake::Closed);
-        }
         let folded = fold_email(&asked.email).map_err(|_| Mistake::Email)?;
         if !rules.admits_email(&folded) {
             return Err(Mistake::Domain);
@@ -71,6 +70,11 @@ impl Accounts {
         language: Language,
         from: &Actor,
     ) -> Result<User, Mistake> {
+        if !self.people.is_registration_open() {
+            return Err(Mistake::Closed);
+        }
+        let limited = self.limits.register(from.address);
+        limited.map_err(|limited| Mistake::TooMany(limited.retry_after))?;
         let user = self.people.register(asked, from).await?;
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
@@ -95,13 +99,5 @@ impl Accounts {
                      verifies an e-mail is not sent");
             }
         }
-    }
-}
-
-/// Whether anybody may make an account for themselves.
-fn is_open(rules: &AccountRules) -> bool {
-    match rules.registration {
-        Policy::Open => true,
-        Policy::Closed | Policy::Invite => false,
     }
 }

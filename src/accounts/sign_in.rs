@@ -10,11 +10,14 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use super::draft::BUSY_RETRY;
 use super::{Accounts, Actor, Draft, Mistake, People};
 use crate::clock::Timestamp;
+use crate::config::AuthLimits;
 use crate::identity::hashing::{Busy, Kind};
 use crate::identity::keys::sha256;
 use crate::identity::user::{Method, User, fold_email};
+use crate::limit::PastFailure;
 use crate::session::{Identity, OpenError, Opening};
 use crate::store::{Conflict, EndSessions, Event, StoreError};
 use crate::telemetry::metrics::SignInOutcome;
@@ -139,8 +142,8 @@ impl From<OpenError> for SignInError {
 const LONGEST_ATTEMPT: usize = 4096;
 /// Longest name kept as it is for counting; longer ones are counted by digest.
 const LONGEST_NAME: usize = 320;
-/// When to try again after the hashing queue was full.
-pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// Failed sign-ins that are remembered over a restart at most.
+const MOST_FAILURES: u32 = 100_000;
 
 /// What an event says about why an attempt failed. Operators read it; clients never do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,6 +254,32 @@ impl Accounts {
         }
     }
 
+    /// Counts the failed sign-ins that were written down and would still count: a restart frees nobody.
+    /// Names that are no e-mail and belong to no account were not written down.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remember_failures(&self, limits: &AuthLimits) -> Result<(), StoreError> {
+        let rates = [
+            limits.failures_per_address,
+            limits.failures_per_account_and_address,
+            limits.failures_per_account,
+        ];
+        let Some(longest) = rates.into_iter().flatten().map(|rate| rate.within).max() else {
+            return Ok(());
+        };
+        let now = self.people.now();
+        let found =
+            self.people.store().list_failed_sign_ins(now.before(longest), MOST_FAILURES).await?;
+        let past = found.into_iter().map(|failure| PastFailure {
+            age: now.since(failure.at),
+            address: failure.address,
+            account: Some(failure.account).filter(|account| !account.is_empty()),
+        });
+        self.limits.restore(&past.collect::<Vec<_>>());
+        Ok(())
+    }
+
     /// Whether an attempt comes from where the account was used last. The store is asked for unknown
     /// accounts as well, so that both take as long.
     async fn is_familiar(
@@ -317,7 +346,7 @@ impl Accounts {
 
     /// Writes down that somebody with the right password was not signed in.
     fn record_refusal(&self, user: &User, from: &Actor) {
-        let mut event = from.event(self.people.now(), "sign-in-failed", None);
+        let mut event = from.event(self.people.now(), "sign-in-refused", None);
         event.actor.clone_from(&user.email);
         Reason::Unverified.as_str().clone_into(&mut event.detail);
         self.record_failure(Some(user.id), event);
@@ -347,7 +376,15 @@ impl Accounts {
     /// its end or unknown.
     pub async fn set_up(&self, request: SetUpRequest<'_>) -> Result<HeaderValue, Mistake> {
         let SetUpRequest { token, draft, from, replaces, now } = request;
-        let user = self.people.set_up(token, draft, from).await?;
+        let attempt = self
+            .limits
+            .begin_link(from.address)
+            .map_err(|limited| Mistake::TooMany(limited.retry_after))?;
+        let set_up = self.people.set_up(token, draft, from).await;
+        if !matches!(set_up, Err(Mistake::Conflict(Conflict::Token))) {
+            attempt.take_back();
+        }
+        let user = set_up?;
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
         let mut opening = opening_of(&user, Wanted::Cookie { remember: false }, from, now);
@@ -394,6 +431,7 @@ fn opening_of(user: &User, wanted: Wanted, from: &Actor, now: Timestamp) -> Open
         remember: matches!(wanted, Wanted::Cookie { remember: true }),
         address: from.address,
         agent: from.short_agent(),
+        origin: None,
         replaces: None,
         event,
     }

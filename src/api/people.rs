@@ -162,7 +162,7 @@ fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
         }
         Mistake::Closed => Failure::new(StatusCode::FORBIDDEN),
         Mistake::Password(reason) => refused_password(codes, &reason),
-        Mistake::Busy => Failure::too_many(std::time::Duration::from_secs(1)),
+        Mistake::TooMany(after) => Failure::too_many(after),
         Mistake::Conflict(Conflict::Email) => bad(codes.exists),
         Mistake::Conflict(Conflict::LastSuperuser) => bad("LAST_SUPERUSER"),
         Mistake::Store(error) => store_failure(error),
@@ -175,7 +175,9 @@ fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
             | Conflict::SetUpDone
             | Conflict::Token
             | Conflict::Gone
-            | Conflict::Verified,
+            | Conflict::Verified
+            | Conflict::Linked
+            | Conflict::LastWayIn,
         )) => mistake.into(),
     }
 }

@@ -202,6 +202,70 @@ pub struct PasswordPolicy {
     pub deny_profile: bool,
 }
 
+/// Longest a window of a limit may be.
+pub const LONGEST_WINDOW: Duration = Duration::from_hours(24);
+
+/// So many times within so long: `20/10m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Times at most.
+    pub times: u32,
+    /// Within any time of this length, [`LONGEST_WINDOW`] at most.
+    pub within: Duration,
+}
+
+impl Rate {
+    const fn new(times: u32, minutes: u64) -> Self {
+        Self { times, within: Duration::from_mins(minutes) }
+    }
+}
+
+/// `limits.auth`: what people may try who have not proved who they are. `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthLimits {
+    /// Failed sign-ins from one address, at whatever account.
+    pub failures_per_address: Option<Rate>,
+    /// Failed sign-ins from one address at one account.
+    pub failures_per_account_and_address: Option<Rate>,
+    /// Failed sign-ins at one account, from wherever.
+    pub failures_per_account: Option<Rate>,
+    /// Tokens of links from one address that are not good.
+    pub links_per_address: Option<Rate>,
+    /// Registrations from one address, whatever comes of them.
+    pub registrations_per_address: Option<Rate>,
+    /// Letters asked for from one address.
+    pub letters_per_address: Option<Rate>,
+    /// Letters of one kind to one recipient, whoever asks.
+    pub letters_per_recipient: Option<Rate>,
+}
+
+impl AuthLimits {
+    /// No limit at all.
+    pub const OFF: Self = Self {
+        failures_per_address: None,
+        failures_per_account_and_address: None,
+        failures_per_account: None,
+        links_per_address: None,
+        registrations_per_address: None,
+        letters_per_address: None,
+        letters_per_recipient: None,
+    };
+}
+
+impl Default for AuthLimits {
+    fn default() -> Self {
+        Self {
+            failures_per_address: Some(Rate::new(20, 10)),
+            failures_per_account_and_address: Some(Rate::new(10, 10)),
+            failures_per_account: Some(Rate::new(100, 60)),
+            links_per_address: Some(Rate::new(20, 10)),
+            registrations_per_address: Some(Rate::new(20, 60)),
+            letters_per_address: Some(Rate::new(20, 10)),
+            letters_per_recipient: Some(Rate::new(5, 60)),
+        }
+    }
+}
+
 /// `mail`.
 #[derive(Clone, Debug)]
 pub struct Mail {

@@ -18,11 +18,16 @@ pub enum Purpose {
     AccessToken,
     /// Tokens bound into forms.
     Form,
+    /// What goes to a provider and comes back with its answer.
+    ProviderFlow,
+    /// Tokens of providers, at rest.
+    ProviderTokens,
 }
 
 impl Purpose {
     /// Every purpose, in the order of their numbers.
-    const ALL: [Self; 3] = [Self::CookieTag, Self::AccessToken, Self::Form];
+    const ALL: [Self; 5] =
+        [Self::CookieTag, Self::AccessToken, Self::Form, Self::ProviderFlow, Self::ProviderTokens];
 
     /// HKDF's `info`. Part of what stored cookies and tokens rest on: never changed, only added to.
     const fn info(self) -> &'static str {
@@ -30,6 +35,8 @@ impl Purpose {
             Self::CookieTag => "portcullis/v1/cookie-tag",
             Self::AccessToken => "portcullis/v1/access-token",
             Self::Form => "portcullis/v1/form",
+            Self::ProviderFlow => "portcullis/v1/provider-flow",
+            Self::ProviderTokens => "portcullis/v1/provider-tokens",
         }
     }
 }
@@ -172,6 +179,8 @@ mod tests {
             (Purpose::CookieTag, "portcullis/v1/cookie-tag"),
             (Purpose::AccessToken, "portcullis/v1/access-token"),
             (Purpose::Form, "portcullis/v1/form"),
+            (Purpose::ProviderFlow, "portcullis/v1/provider-flow"),
+            (Purpose::ProviderTokens, "portcullis/v1/provider-tokens"),
         ] {
             let extract = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
             let pseudorandom = hmac::sign(&extract, secret.as_bytes());

@@ -6,4 +6,5 @@ pub mod grant;
 pub mod hashing;
 pub mod keys;
 pub mod password;
+pub mod sealing;
 pub mod user;

@@ -170,6 +170,8 @@ pub struct RoleGrant {
 pub enum Method {
     /// With a password.
     Password,
+    /// By a provider that vouched for them.
+    Provider,
 }
 
 impl Method {
@@ -178,6 +180,7 @@ impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::Provider => "provider",
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Limits on failed sign-ins and on guesses at links: bounded memory, sliding windows in monotonic time.
+//! Limits on failed sign-ins, on guesses at links, on registrations and on letters asked for: bounded
+//! memory, sliding windows in monotonic time.
 //!
-//! Knows nothing of passwords, accounts or answers: it counts what it is told.
+//! Knows nothing of passwords, accounts or answers: it counts what it is told. Everything that is limited
+//! is counted by one mechanism: a few counters, each by a key, of which any that is full refuses.
 
-mod ask;
 mod window;
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -11,46 +12,81 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
+use crate::config::{AuthLimits, LONGEST_WINDOW, Rate};
 use crate::web::client::limit_key;
-pub use ask::AskLimits;
 use window::Window;
 
-/// Counts failed sign-ins and says when there were too many.
+/// What is counted, and by what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Counter {
+    FailuresOfAddress,
+    FailuresOfPair,
+    FailuresOfAccount,
+    Links,
+    Registrations,
+    LettersOfAddress,
+    LettersOfRecipient,
+}
+
+impl Counter {
+    const ALL: [Self; 7] = [
+        Self::FailuresOfAddress,
+        Self::FailuresOfPair,
+        Self::FailuresOfAccount,
+        Self::Links,
+        Self::Registrations,
+        Self::LettersOfAddress,
+        Self::LettersOfRecipient,
+    ];
+
+    const fn rate(self, limits: &AuthLimits) -> Option<Rate> {
+        match self {
+            Self::FailuresOfAddress => limits.failures_per_address,
+            Self::FailuresOfPair => limits.failures_per_account_and_address,
+            Self::FailuresOfAccount => limits.failures_per_account,
+            Self::Links => limits.links_per_address,
+            Self::Registrations => limits.registrations_per_address,
+            Self::LettersOfAddress => limits.letters_per_address,
+            Self::LettersOfRecipient => limits.letters_per_recipient,
+        }
+    }
+}
+
+/// Counts what is tried by people who have not proved anything yet, and says when it was too much.
 ///
-/// 20 failures per address (IPv6 by /64) in 10 minutes, 10 per account and address in 10 minutes,
-/// 100 per account in an hour. `account` is one text for every name of an account, or the folded name
-/// as typed where there is none: unknown accounts are counted like known ones. Attempts whose address is
-/// unknown count as those of one address. Tokens of links that are not good are counted for themselves, 20
-/// per address in 10 minutes: whoever forgot a password has guessed at it before, and still may reset it.
-pub struct SignInLimits {
+/// Addresses count by client (IPv6 by /64); attempts whose address is unknown count as those of one. Tokens
+/// of links that are not good are counted for themselves: whoever forgot a password has guessed at it
+/// before, and still may reset it.
+pub struct Limits {
     clock: Clock,
     /// Makes keys of accounts and addresses: 64 bits under a random key, so neither does the length
     /// of what was typed matter nor can anybody choose two that collide.
     hashing: RandomState,
+    capacity: usize,
     windows: Mutex<Windows>,
 }
 
-struct Windows {
-    address: Window,
-    pair: Window,
-    account: Window,
-    link: Window,
-}
+/// A window for each counter, in the order of [`Counter::ALL`].
+struct Windows([Window; Counter::ALL.len()]);
 
 /// Where an attempt is counted.
 #[derive(Clone, Copy)]
-struct Keys {
-    address: u64,
-    pair: u64,
-    account: u64,
+struct Mark {
+    counter: Counter,
+    key: u64,
+    /// A full counter refuses the attempt.
+    refuses: bool,
 }
 
-/// Whether an attempt was counted in each window: one that was exempt may have found it full.
-#[derive(Clone, Copy)]
-struct Counted {
-    address: bool,
-    pair: bool,
-    account: bool,
+/// A failed sign-in that was written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PastFailure {
+    /// How long ago.
+    pub age: Duration,
+    /// Where from.
+    pub address: Option<IpAddr>,
+    /// The account as [`Limits::begin`] takes it; `None` where it is not known any more.
+    pub account: Option<String>,
 }
 
 /// Too many failures or questions; when the oldest that counts will have left the window.
@@ -61,23 +97,29 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-impl SignInLimits {
+impl Limits {
     /// At most `capacity` keys are remembered per window. Beyond it those go first that failed the
     /// fewest times (counted in powers of two), and among them the least recently failed: to push
     /// an account out that is near its limit, all others would have to fail as often as it did.
     #[must_use]
-    pub fn new(clock: Clock, capacity: usize) -> Self {
-        let windows = Windows {
-            address: Window::new(20, Duration::from_mins(10), capacity),
-            pair: Window::new(10, Duration::from_mins(10), capacity),
-            account: Window::new(100, Duration::from_hours(1), capacity),
-            link: Window::new(20, Duration::from_mins(10), capacity),
-        };
-        Self { clock, hashing: RandomState::new(), windows: Mutex::new(windows) }
+    pub fn new(clock: Clock, limits: &AuthLimits, capacity: usize) -> Self {
+        let windows = Counter::ALL.map(|counter| Window::new(counter.rate(limits), capacity));
+        let windows = Mutex::new(Windows(windows));
+        Self { clock, hashing: RandomState::new(), capacity, windows }
     }
 
-    /// Begins an attempt, counting it as failed at once, so that attempts in parallel cannot pass the
-    /// limit together; [`Attempt::take_back`] says that it was none. `is_familiar`: it comes from the account's
+    /// Puts other limits in force; what was counted counts on.
+    pub fn configure(&self, limits: &AuthLimits) {
+        let mut windows = self.lock();
+        for counter in Counter::ALL {
+            windows.of(counter).configure(counter.rate(limits), self.capacity);
+        }
+    }
+
+    /// Begins an attempt to sign in, counting it as failed at once, so that attempts in parallel cannot pass
+    /// the limit together; [`Attempt::take_back`] says that it was none. `account` is one text for every
+    /// name of an account, or the folded name as typed where there is none: unknown accounts are counted
+    /// like known ones. `is_familiar`: it comes from the account's
     /// last successful address or that of one of its live sessions, which exempts it from the
     /// address's and the account's limit, never from that of account and address together. Its
     /// failures count in all three nevertheless.
@@ -89,45 +131,95 @@ impl SignInLimits {
         address: Option<IpAddr>,
         account: &str,
         is_familiar: bool,
-    ) -> Result<Attempt<'_>, Limited> {
-        let address = address.map(limit_key);
-        let keys = Keys {
-            address: self.key(address),
-            pair: self.key((account, address)),
-            account: self.key(account),
-        };
-        let mut windows = self.lock();
-        // Read under the lock, so that what is counted later is never earlier.
-        let now = self.clock.tick();
-        if let Some(retry_after) = windows.wait(keys, is_familiar, now) {
-            return Err(Limited { retry_after });
-        }
-        let counted = Counted {
-            address: windows.address.record(keys.address, now),
-            pair: windows.pair.record(keys.pair, now),
-            account: windows.account.record(keys.account, now),
-        };
-        Ok(Attempt { limits: self, keys, counted, at: now })
+    ) -> Result<Attempt<'_, 3>, Limited> {
+        self.count(self.sign_in_marks(address, account, is_familiar))
     }
 
-    /// Begins an attempt to spend the token of a link; as [`SignInLimits::begin`].
+    /// Begins an attempt to spend the token of a link; as [`Limits::begin`].
     ///
     /// # Errors
     /// [`Limited`]; nothing is counted then.
-    pub fn begin_link(&self, address: Option<IpAddr>) -> Result<LinkAttempt<'_>, Limited> {
-        let key = self.key(address.map(limit_key));
-        let mut windows = self.lock();
-        let at = self.clock.tick();
-        if let Some(retry_after) = windows.link.wait(key, at) {
-            return Err(Limited { retry_after });
-        }
-        // Under its limit, so it is counted.
-        let _counted = windows.link.record(key, at);
-        Ok(LinkAttempt { limits: self, key, at })
+    pub fn begin_link(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
+        self.count([self.mark(Counter::Links, address.map(limit_key))])
     }
 
-    fn key(&self, of: impl Hash) -> u64 {
-        self.hashing.hash_one(of)
+    /// Counts an attempt to register, whatever comes of it.
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn register(&self, address: Option<IpAddr>) -> Result<(), Limited> {
+        self.count([self.mark(Counter::Registrations, address.map(limit_key))]).map(drop)
+    }
+
+    /// Counts a letter asked for, by whoever asks and by what about: a subject that does not exist is
+    /// counted like one that does.
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn ask(&self, client: Option<IpAddr>, subject: impl Hash) -> Result<(), Limited> {
+        let marks = [
+            self.mark(Counter::LettersOfAddress, client.map(limit_key)),
+            self.mark(Counter::LettersOfRecipient, subject),
+        ];
+        self.count(marks).map(drop)
+    }
+
+    /// Counts failed sign-ins of the time before a restart, oldest first: otherwise whoever makes a gateway
+    /// restart may guess anew.
+    pub fn restore(&self, failures: &[PastFailure]) {
+        let mut windows = self.lock();
+        let now = self.now();
+        for failure in failures {
+            let age = u64::try_from(failure.age.as_nanos()).unwrap_or(u64::MAX);
+            let Some(nanos) = now.as_nanos().checked_sub(age) else { continue };
+            let account = failure.account.as_deref().unwrap_or_default();
+            let marks = self.sign_in_marks(failure.address, account, false);
+            let is_known = failure.account.is_some();
+            for mark in marks.iter().filter(|m| is_known || m.counter == Counter::FailuresOfAddress)
+            {
+                // One at its limit counts no more.
+                let _counted = windows.of(mark.counter).record(mark.key, Tick::from_nanos(nanos));
+            }
+        }
+    }
+
+    fn sign_in_marks(
+        &self,
+        address: Option<IpAddr>,
+        account: &str,
+        is_familiar: bool,
+    ) -> [Mark; 3] {
+        let address = address.map(limit_key);
+        let [of_address, of_pair, of_account] = [
+            self.mark(Counter::FailuresOfAddress, address),
+            self.mark(Counter::FailuresOfPair, (account, address)),
+            self.mark(Counter::FailuresOfAccount, account),
+        ];
+        let unless_familiar = |mark: Mark| Mark { refuses: !is_familiar, ..mark };
+        [unless_familiar(of_address), of_pair, unless_familiar(of_account)]
+    }
+
+    fn mark(&self, counter: Counter, of: impl Hash) -> Mark {
+        Mark { counter, key: self.hashing.hash_one(of), refuses: true }
+    }
+
+    /// Counts in every counter, unless one that may refuses.
+    fn count<const N: usize>(&self, marks: [Mark; N]) -> Result<Attempt<'_, N>, Limited> {
+        let mut windows = self.lock();
+        // Read under the lock, so that what is counted later is never earlier.
+        let at = self.now();
+        let refusing = marks.iter().filter(|mark| mark.refuses);
+        let waits = refusing.filter_map(|mark| windows.of(mark.counter).wait(mark.key, at));
+        if let Some(retry_after) = waits.max() {
+            return Err(Limited { retry_after });
+        }
+        let counted = marks.map(|mark| windows.of(mark.counter).record(mark.key, at));
+        Ok(Attempt { limits: self, marks, counted, at })
+    }
+
+    /// The time, as far from its beginning as a window reaches back.
+    fn now(&self) -> Tick {
+        self.clock.tick().after(LONGEST_WINDOW)
     }
 
     fn lock(&self) -> MutexGuard<'_, Windows> {
@@ -135,61 +227,36 @@ impl SignInLimits {
     }
 }
 
-impl std::fmt::Debug for SignInLimits {
+impl std::fmt::Debug for Limits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignInLimits").finish_non_exhaustive()
+        f.debug_struct("Limits").finish_non_exhaustive()
     }
 }
 
 impl Windows {
-    /// How long to wait until every limit that applies lets an attempt through.
-    fn wait(&self, keys: Keys, is_familiar: bool, now: Tick) -> Option<Duration> {
-        let pair = self.pair.wait(keys.pair, now);
-        if is_familiar {
-            return pair;
-        }
-        pair.max(self.address.wait(keys.address, now)).max(self.account.wait(keys.account, now))
+    fn of(&mut self, counter: Counter) -> &mut Window {
+        &mut self.0[counter as usize]
     }
 }
 
 /// An attempt under way. Dropped, it counts as a failure.
 #[must_use]
-pub struct Attempt<'a> {
-    limits: &'a SignInLimits,
-    keys: Keys,
-    counted: Counted,
+pub struct Attempt<'a, const N: usize> {
+    limits: &'a Limits,
+    marks: [Mark; N],
+    /// Whether it was counted: one that was exempt may have found a counter full.
+    counted: [bool; N],
     at: Tick,
 }
 
-impl Attempt<'_> {
+impl<const N: usize> Attempt<'_, N> {
     /// Uncounts the attempt: it succeeded, or nobody looked at it, because the hashing queue was full or
     /// the store away.
     pub fn take_back(self) {
         let mut windows = self.limits.lock();
-        if self.counted.address {
-            windows.address.forget(self.keys.address, self.at);
+        for (mark, _) in self.marks.iter().zip(self.counted).filter(|(_, counted)| *counted) {
+            windows.of(mark.counter).forget(mark.key, self.at);
         }
-        if self.counted.pair {
-            windows.pair.forget(self.keys.pair, self.at);
-        }
-        if self.counted.account {
-            windows.account.forget(self.keys.account, self.at);
-        }
-    }
-}
-
-/// An attempt to spend the token of a link. Dropped, it counts as a guess.
-#[must_use]
-pub struct LinkAttempt<'a> {
-    limits: &'a SignInLimits,
-    key: u64,
-    at: Tick,
-}
-
-impl LinkAttempt<'_> {
-    /// Uncounts the attempt: the token was good, or nobody looked at it.
-    pub fn take_back(self) {
-        self.limits.lock().link.forget(self.key, self.at);
     }
 }
 
@@ -199,9 +266,9 @@ mod tests {
 
     use super::*;
 
-    fn limits() -> (SignInLimits, Clock) {
+    fn limits() -> (Limits, Clock) {
         let clock = Clock::adjustable();
-        (SignInLimits::new(clock.clone(), 1000), clock)
+        (Limits::new(clock.clone(), &AuthLimits::default(), 1000), clock)
     }
 
     fn address(text: &str) -> Option<IpAddr> {
@@ -270,9 +337,9 @@ mod tests {
         for _ in 0..500 {
             limits.begin(numbered(1), "ann", false).unwrap().take_back();
         }
-        let windows = limits.lock();
-        for window in [&windows.address, &windows.pair, &windows.account] {
-            assert_eq!(window.len(), 0, "good attempts leave nothing");
+        let mut windows = limits.lock();
+        for counter in Counter::ALL {
+            assert_eq!(windows.of(counter).len(), 0, "good attempts leave nothing");
         }
     }
 
@@ -371,5 +438,71 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(passed, 10);
+    }
+
+    #[test]
+    fn registrations_are_counted_by_address_whatever_comes_of_them() {
+        let (limits, clock) = limits();
+        assert_eq!(failures(|_| limits.register(address("2001:db8::1")).is_ok()), 20);
+        assert!(limits.register(address("2001:db8::2")).is_err(), "of the same network");
+        assert!(limits.register(numbered(1)).is_ok() && limits.begin_link(numbered(1)).is_ok());
+        clock.advance_monotonic(Duration::from_hours(1));
+        assert!(limits.register(address("2001:db8::1")).is_ok());
+    }
+
+    #[test]
+    fn those_who_ask_and_what_about_have_a_limit_each_and_what_is_refused_does_not_count() {
+        let (limits, clock) = limits();
+        let asked = |client, subject: &str| limits.ask(numbered(client), subject).is_ok();
+        assert!((0..5).all(|client| asked(client, "ann")));
+        assert!(!asked(5, "ann"), "whoever asks");
+        assert!((0..15).all(|number| asked(9, &format!("p{number}"))));
+        assert!((0..5).all(|_| !asked(9, "ann")), "counts for nobody");
+        assert!((15..20).all(|number| asked(9, &format!("p{number}"))));
+        assert!(!asked(9, "bob") && asked(10, "bob"));
+        clock.advance_monotonic(Duration::from_mins(10));
+        assert!(asked(9, "bob") && !asked(9, "ann"));
+        clock.advance_monotonic(Duration::from_mins(50));
+        assert!(asked(9, "ann"));
+    }
+
+    #[test]
+    fn counters_have_their_own_window_each() {
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!(counter as usize, index);
+        }
+    }
+
+    #[test]
+    fn without_limits_nothing_is_counted_and_new_ones_are_in_force_at_once() {
+        let (limits, _) = limits();
+        assert_eq!(failures(|_| limits.begin(numbered(1), "ann", false).is_ok()), 10);
+        limits.configure(&AuthLimits::OFF);
+        assert_eq!(failures(|_| limits.begin(numbered(1), "ann", false).is_ok()), 1000);
+        assert_eq!(failures(|_| limits.register(numbered(1)).is_ok()), 1000);
+        let few = Some(Rate { times: 2, within: Duration::from_mins(1) });
+        limits.configure(&AuthLimits { failures_per_account: few, ..AuthLimits::OFF });
+        assert_eq!(failures(|i| limits.begin(numbered(i), "ann", false).is_ok()), 2);
+    }
+
+    #[test]
+    fn failures_of_the_time_before_a_restart_count_for_as_long_as_they_would_have() {
+        let (limits, clock) = limits();
+        let minutes = |n| Duration::from_mins(n);
+        let of = |age, account: Option<&str>| PastFailure {
+            age,
+            address: numbered(1),
+            account: account.map(str::to_owned),
+        };
+        let mut past = vec![of(minutes(90), Some("ann")), of(minutes(11), Some("ann"))];
+        past.extend((0..9).map(|_| of(minutes(6), Some("ann"))));
+        past.push(of(minutes(1), None));
+        limits.restore(&past);
+        assert!(limits.begin(numbered(1), "ann", false).is_ok(), "nine and one");
+        assert!(limits.begin(numbered(1), "ann", false).is_err());
+        assert_eq!(failures(|i| limits.begin(numbered(1), &format!("u{i}"), false).is_ok()), 9);
+        assert_eq!(failures(|i| limits.begin(numbered(2 + i), "ann", false).is_ok()), 89);
+        clock.advance_monotonic(minutes(4));
+        assert!(limits.begin(numbered(1), "bob", false).is_ok(), "nine have left the window");
     }
 }

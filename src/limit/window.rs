@@ -4,8 +4,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Tick;
+use crate::config::Rate;
 
-/// Failures by key, at most `limit` for a key and `capacity` keys.
+/// Times remembered in one window at most, over all keys: 80 MB.
+const MOST_TIMES: usize = 10_000_000;
+
+/// Failures by key, at most `limit` for a key and `capacity` keys. Without a rate nothing is counted.
 pub(super) struct Window {
     limit: usize,
     length: Duration,
@@ -20,9 +24,27 @@ pub(super) struct Window {
 type Rank = (u32, Tick, u64);
 
 impl Window {
-    pub(super) fn new(limit: usize, length: Duration, capacity: usize) -> Self {
-        let capacity = capacity.max(1);
-        Self { limit, length, capacity, failures: HashMap::new(), ranks: BTreeSet::new() }
+    pub(super) fn new(rate: Option<Rate>, capacity: usize) -> Self {
+        let (failures, ranks) = (HashMap::new(), BTreeSet::new());
+        let mut window = Self { limit: 0, length: Duration::ZERO, capacity: 1, failures, ranks };
+        window.configure(rate, capacity);
+        window
+    }
+
+    /// Takes another rate, and at most `capacity` keys, or as many as all lists together leave room for.
+    /// What is remembered counts on, as far as it fits.
+    pub(super) fn configure(&mut self, rate: Option<Rate>, capacity: usize) {
+        self.limit = rate.map_or(0, |rate| usize::try_from(rate.times).unwrap_or(usize::MAX));
+        self.length = rate.map_or(Duration::ZERO, |rate| rate.within);
+        self.capacity = capacity.min(MOST_TIMES / self.limit.max(1)).max(1);
+        self.ranks.clear();
+        for (key, mut failures) in std::mem::take(&mut self.failures) {
+            failures.drain(..failures.len().saturating_sub(self.limit));
+            self.put(key, failures);
+        }
+        while self.failures.len() > self.capacity {
+            self.evict();
+        }
     }
 
     /// How long until a key is under the limit; `None` if it is now.
@@ -38,6 +60,9 @@ impl Window {
     /// was counted.
     #[must_use]
     pub(super) fn record(&mut self, key: u64, now: Tick) -> bool {
+        if self.limit == 0 {
+            return false;
+        }
         self.sweep(now);
         let mut failures = self.take(key).unwrap_or_default();
         while failures.front().is_some_and(|oldest| now.since(*oldest) >= self.length) {
@@ -47,10 +72,8 @@ impl Window {
         if is_counted {
             failures.push_back(now);
         }
-        if self.failures.len() >= self.capacity
-            && let Some((_, _, evicted)) = self.ranks.pop_first()
-        {
-            self.failures.remove(&evicted);
+        if self.failures.len() >= self.capacity {
+            self.evict();
         }
         self.put(key, failures);
         is_counted
@@ -63,6 +86,13 @@ impl Window {
             failures.remove(i);
         }
         self.put(key, failures);
+    }
+
+    /// Forgets the key of the lowest rank.
+    fn evict(&mut self) {
+        if let Some((_, _, evicted)) = self.ranks.pop_first() {
+            self.failures.remove(&evicted);
+        }
     }
 
     /// Drops keys whose last failure has left the window, two of each rank at most: more than
@@ -114,6 +144,10 @@ mod tests {
 
     const LENGTH: Duration = Duration::from_secs(100);
 
+    fn window(times: u32, capacity: usize) -> Window {
+        Window::new(Some(Rate { times, within: LENGTH }), capacity)
+    }
+
     fn at(second: u64) -> Tick {
         Tick::from_millis(second * 1000)
     }
@@ -125,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_failure_counts_until_it_is_as_old_as_the_window() {
-        let mut window = Window::new(3, LENGTH, 10);
+        let mut window = window(3, 10);
         for second in [0, 10, 20] {
             assert_eq!(window.wait(1, at(second)), None);
             fail(&mut window, 1, at(second));
@@ -139,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_key_that_failed_least_goes_first_and_among_equals_the_one_longest_ago() {
-        let mut window = Window::new(8, LENGTH, 3);
+        let mut window = window(8, 3);
         for (key, second) in [(1, 0), (1, 1), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6)] {
             fail(&mut window, key, at(second));
         }
@@ -159,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_has_left_the_window_is_dropped_whatever_its_rank() {
-        let mut window = Window::new(8, LENGTH, 1000);
+        let mut window = window(8, 1000);
         for key in 0..100 {
             for _ in 0..=key % 8 {
                 fail(&mut window, key, at(0));
@@ -174,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_failure_taken_back_leaves_the_others() {
-        let mut window = Window::new(2, LENGTH, 10);
+        let mut window = window(2, 10);
         fail(&mut window, 1, at(0));
         fail(&mut window, 1, at(1));
         window.forget(1, at(0));
@@ -190,17 +224,40 @@ mod tests {
 
     #[test]
     fn beyond_its_limit_a_key_counts_no_more_so_that_taking_back_opens_nothing() {
-        let mut window = Window::new(2, LENGTH, 10);
+        let mut window = window(2, 10);
         assert!(window.record(1, at(0)));
         assert!(window.record(1, at(1)));
         assert!(!window.record(1, at(2)));
         assert_eq!(window.wait(1, at(2)), Some(Duration::from_secs(98)));
     }
 
+    #[test]
+    fn another_rate_counts_what_was_remembered_and_none_forgets_it() {
+        let mut window = window(4, 10);
+        for second in 0..4 {
+            fail(&mut window, 1, at(second));
+        }
+        fail(&mut window, 2, at(0));
+        window.configure(Some(Rate { times: 2, within: LENGTH * 2 }), 10);
+        assert_eq!(window.wait(1, at(3)), Some(Duration::from_secs(199)), "the newest two");
+        assert_eq!((window.wait(2, at(3)), window.len()), (None, 2));
+        window.configure(Some(Rate { times: 3, within: LENGTH }), 1);
+        assert_eq!((window.wait(1, at(3)), window.len()), (None, 1));
+        window.configure(None, 10);
+        assert!(!window.record(1, at(4)));
+        assert_eq!((window.wait(1, at(4)), window.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_rate_of_many_times_remembers_fewer_keys() {
+        assert_eq!(window(100, 100_000).capacity, 100_000);
+        assert_eq!(window(1000, 100_000).capacity, 10_000);
+    }
+
     proptest! {
         #[test]
         fn memory_stays_within_its_bounds(steps in prop::collection::vec((0_u64..20, 0_u64..30, any::<bool>()), 0..300)) {
-            let mut window = Window::new(4, LENGTH, 8);
+            let mut window = window(4, 8);
             let mut second = 0;
             for (key, pause, is_taken_back) in steps {
                 second += pause;

@@ -24,7 +24,7 @@ pub use courier::Courier;
 pub use letter::{Letterhead, Stationery, TemplateError};
 
 use crate::clock::Clock;
-use crate::limit::{AskLimits, Limited};
+use crate::limit::{Limited, Limits};
 use crate::store::{HeldLetter, LetterKind, NewLetter, Store, StoreError};
 use crate::telemetry::metrics::{MailOutcome, Metrics};
 use crate::web::language::Language;
@@ -33,8 +33,6 @@ use crate::web::language::Language;
 const MOST_LETTERS: u32 = 10_000;
 /// When to ask again after the outbox was full.
 const FULL_RETRY: Duration = Duration::from_mins(1);
-/// Addresses and accounts of which it is remembered that they asked.
-const LIMIT_KEYS: usize = 100_000;
 
 /// Where letters wait. Cloning shares it.
 #[derive(Clone)]
@@ -42,7 +40,7 @@ pub struct Outbox {
     store: Store,
     clock: Clock,
     metrics: Arc<Metrics>,
-    limits: Arc<AskLimits>,
+    limits: Arc<Limits>,
     wake: Arc<Notify>,
 }
 
@@ -83,8 +81,7 @@ pub trait Desk: Send + Sync + 'static {
 impl Outbox {
     /// An outbox in a store.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let limits = Arc::new(AskLimits::new(clock.clone(), LIMIT_KEYS));
+    pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>, limits: Arc<Limits>) -> Self {
         Self { store, clock, metrics, limits, wake: Arc::default() }
     }
 

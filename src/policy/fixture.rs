@@ -201,21 +201,9 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
             max_staleness: Duration::from_secs(5),
         },
         tokens: Tokens { access_lifetime: Duration::from_hours(1), audience: Vec::new() },
+        auth_limits: crate::config::AuthLimits::default(),
         mail: None,
-        accounts: AccountRules {
-            registration: Registration::Closed,
-            require_verified: false,
-            email_domains: Vec::new(),
-            default_roles: Vec::new(),
-            confirm_changes: false,
-            password: PasswordPolicy {
-                min_length: 8,
-                max_length: 256,
-                min_strength: 0,
-                deny_common: true,
-                deny_profile: true,
-            },
-        },
+        accounts: account_rules(),
         roles: BTreeMap::from([("admin".to_owned(), admin)]),
         unread_roles: UnreadRoles::default(),
         upstreams: BTreeMap::new(),
@@ -226,6 +214,23 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         ],
         routes,
         sources: Arc::new(Sources::default()),
+    }
+}
+
+fn account_rules() -> AccountRules {
+    AccountRules {
+        registration: Registration::Closed,
+        require_verified: false,
+        email_domains: Vec::new(),
+        default_roles: Vec::new(),
+        confirm_changes: false,
+        password: PasswordPolicy {
+            min_length: 8,
+            max_length: 256,
+            min_strength: 0,
+            deny_common: true,
+            deny_profile: true,
+        },
     }
 }
 

@@ -124,11 +124,13 @@ impl Portal {
                 | Conflict::Role
                 | Conflict::LastSuperuser
                 | Conflict::Gone
-                | Conflict::Verified,
+                | Conflict::Verified
+                | Conflict::Linked
+                | Conflict::LastWayIn,
             ) => {
                 shown.error = Some(format!("This cannot be stored: {mistake}."));
             }
-            Mistake::Busy => return Err(Failure::too_many(std::time::Duration::from_secs(1))),
+            Mistake::TooMany(after) => return Err(Failure::too_many(after)),
             Mistake::Store(error) => return Err(store_failure(error)),
             mistake @ Mistake::Session(_) => return Err(mistake.into()),
         }

@@ -37,6 +37,7 @@ impl Gateway {
         };
         let generation = current.generation + 1;
         self.account_rules.store(Arc::new(config.accounts.clone()));
+        self.accounts.limits().configure(&config.auth_limits);
         self.sessions.configure(session_settings(generation, &config, &policy));
         let live = Live::new(generation, Arc::new(config), Arc::new(policy), &self.metrics);
         self.live.store(Arc::new(live));

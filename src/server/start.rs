@@ -23,7 +23,7 @@ use crate::identity::access::Interner;
 use crate::identity::bearer::Bearer;
 use crate::identity::hashing::Hasher;
 use crate::identity::keys::KeyRing;
-use crate::limit::SignInLimits;
+use crate::limit::Limits;
 use crate::mail::{CarrierError, Outbox, TemplateError};
 use crate::policy::Policy;
 use crate::portal::Portal;
@@ -33,7 +33,7 @@ use crate::telemetry::access::{AccessLog, Format};
 use crate::telemetry::metrics::Metrics;
 use crate::web::page::PageError;
 
-/// Keys the sign-in limits remember.
+/// Keys each limit remembers.
 const LIMIT_KEYS: usize = 100_000;
 /// More than the allocator keeps in pages that hold several blocks.
 const LARGE: usize = 1024 * 1024;
@@ -195,10 +195,7 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
         clock.clone(),
         entropy.clone(),
     );
-    let limits = Arc::new(SignInLimits::new(clock.clone(), LIMIT_KEYS));
-    let outbox = || Outbox::new(store.clone(), clock.clone(), Arc::clone(&metrics));
-    let outbox = config.mail.is_some().then(outbox);
-    let accounts = Accounts::new(people, limits, sessions.clone(), Arc::clone(&metrics), outbox);
+    let accounts = open_accounts(people, &sessions, &metrics, &config, (&store, &clock)).await?;
     let portal = Portal::new(accounts.clone(), entropy.clone(), preview())?;
     let access = access_log(&config).map_err(StartError::Thread)?;
     let (config, policy) = (Arc::new(config), Arc::new(policy));
@@ -221,6 +218,24 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
         drain: Drain::default(),
         trouble: std::sync::Mutex::default(),
     }))
+}
+
+/// The accounts, with what was tried at them before the start.
+async fn open_accounts(
+    people: People,
+    sessions: &Sessions,
+    metrics: &Arc<Metrics>,
+    config: &Config,
+    (store, clock): (&Store, &Clock),
+) -> Result<Accounts, StoreError> {
+    let limits = Arc::new(Limits::new(clock.clone(), &config.auth_limits, LIMIT_KEYS));
+    let outbox =
+        || Outbox::new(store.clone(), clock.clone(), Arc::clone(metrics), Arc::clone(&limits));
+    let outbox = config.mail.is_some().then(outbox);
+    let (limits, metrics) = (Arc::clone(&limits), Arc::clone(metrics));
+    let accounts = Accounts::new(people, limits, sessions.clone(), metrics, outbox);
+    accounts.remember_failures(&config.auth_limits).await?;
+    Ok(accounts)
 }
 
 fn access_log(config: &Config) -> io::Result<Option<AccessLog>> {

@@ -282,6 +282,7 @@ pub(super) mod tests {
             expires_at: Timestamp::NEVER,
             address: None,
             agent: String::new(),
+            origin: None,
         };
         let user = User { id: user, created_at: now, ..User::sample() };
         LoadedSession { session, user, grants: Vec::new() }

@@ -236,6 +236,7 @@ impl World {
     async fn sign_in(&mut self, who: usize, kind: SessionKind, replaces: bool) {
         let now = self.clock.now();
         let opening = Opening {
+            origin: None,
             user: self.people[who],
             method: Method::Password,
             remember: false,

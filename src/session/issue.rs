@@ -15,7 +15,9 @@ use crate::config;
 use crate::identity::bearer::AccessToken;
 use crate::identity::keys::{Purpose, is_same, mac, sha256};
 use crate::identity::user::Method;
-use crate::store::{Changed, EndSessions, Event, SessionKind, SessionRow, SignIn, StoreError};
+use crate::store::{
+    Changed, EndSessions, Event, SessionKind, SessionOrigin, SessionRow, SignIn, StoreError,
+};
 use crate::web::cookies::{self, Attributes};
 
 /// What a new session is made for.
@@ -31,6 +33,8 @@ pub struct Opening {
     pub address: Option<IpAddr>,
     /// `User-Agent`.
     pub agent: String,
+    /// The provider that vouched for the person, if one did.
+    pub origin: Option<SessionOrigin>,
     /// The session this browser had, which the new one replaces.
     pub replaces: Option<[u8; 32]>,
     /// The event written with it.
@@ -195,6 +199,7 @@ fn row(
         expires_at: now.after(lifetime),
         address: opening.address,
         agent: opening.agent.clone(),
+        origin: opening.origin.clone(),
     }
 }
 

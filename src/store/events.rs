@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::sql::{Connection, Row, Value, values};
-use super::{Event, Store, StoreError};
+use super::{Event, FailedSignIn, Store, StoreError};
 use crate::clock::Timestamp;
 
 // Characters that are kept of each text; what is longer is cut.
@@ -51,6 +51,29 @@ impl Store {
             Some(id) => connection.rows(OF_ONE, values![limit, id]).await,
         });
         rows.await?.iter().map(read_event).collect()
+    }
+
+    /// Failed sign-ins since a time, oldest first, of those the newest `limit`: when, from where, at the
+    /// account with which folded e-mail (or, where there is none, with which it was tried).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_failed_sign_ins(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<FailedSignIn>, StoreError> {
+        const SQL: &str = "SELECT e.at, e.address, COALESCE(u.email_folded, e.actor) \
+             FROM events e LEFT JOIN users u ON u.id = e.user_id \
+             WHERE e.at >= $1 AND e.kind = 'sign-in-failed' ORDER BY e.at DESC, e.id DESC LIMIT $2";
+        let rows =
+            self.pool.read(async |connection| connection.rows(SQL, values![since, limit]).await);
+        let read = |row: &Row| {
+            let mut cells = row.cells();
+            let (at, address, account) = (cells.time()?, cells.optional_address()?, cells.text()?);
+            Ok(FailedSignIn { at, address, account })
+        };
+        rows.await?.iter().rev().map(read).collect()
     }
 
     /// Removes events older than `before`.

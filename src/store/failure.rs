@@ -20,7 +20,7 @@ pub(super) fn overdue() -> StoreError {
 }
 
 /// PostgreSQL's names of constraints and SQLite's columns, beside the rule that each one keeps.
-const RULES: [(&str, Conflict); 8] = [
+const RULES: [(&str, Conflict); 10] = [
     ("users_email", Conflict::Email),
     ("failed: users.email_folded", Conflict::Email),
     ("users_username", Conflict::Username),
@@ -29,13 +29,15 @@ const RULES: [(&str, Conflict); 8] = [
     ("failed: roles.name", Conflict::Role),
     ("roles_folded", Conflict::Role),
     ("failed: roles.name_folded", Conflict::Role),
+    ("linked_accounts_pkey", Conflict::Linked),
+    ("failed: linked_accounts.provider, linked_accounts.subject", Conflict::Linked),
 ];
 
 fn find_conflict(error: &sqlx::Error) -> Option<Conflict> {
     let error = error.as_database_error()?;
     if error.is_foreign_key_violation() {
-        // Every reference but that of a role's permissions is to an account; the latter are only
-        // ever written beside their role.
+        // Every reference but those of a role's permissions and a provider's roles is to an account;
+        // these are only ever written beside what they refer to.
         return Some(Conflict::Gone);
     }
     if !error.is_unique_violation() {

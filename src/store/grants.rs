@@ -13,7 +13,7 @@ const INSERT: &str = "INSERT INTO user_roles (user_id, role, ends_at) VALUES ($1
      ON CONFLICT (user_id, role) DO UPDATE SET ends_at = excluded.ends_at";
 
 impl Store {
-    /// The roles granted to a user, past ones too, in the order of their names.
+    /// The roles that operators granted to a user, past ones too, in the order of their names.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -31,14 +31,16 @@ impl Store {
         grants.collect()
     }
 
-    /// How many people hold each role (past grants not counted), by role name.
+    /// How many people hold each role (past grants not counted, those of providers counted), by role
+    /// name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn count_grants(&self, now: Timestamp) -> Result<BTreeMap<String, i64>, StoreError> {
         let rows = self.pool.read(async |connection| {
-            let sql = "SELECT g.role, COUNT(*) FROM user_roles g \
-                 WHERE g.ends_at IS NULL OR g.ends_at > $1 GROUP BY g.role";
+            let sql = "SELECT h.role, COUNT(*) FROM (SELECT g.role, g.user_id FROM user_roles g \
+                 WHERE g.ends_at IS NULL OR g.ends_at > $1 \
+                 UNION SELECT v.role, v.user_id FROM provider_roles v) h GROUP BY h.role";
             connection.rows(sql, values![now]).await
         });
         let rows = rows.await?;

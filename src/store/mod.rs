@@ -16,6 +16,7 @@ mod expiry;
 mod failure;
 pub mod file;
 mod grants;
+mod links;
 mod outbox;
 mod password_kinds;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod users;
 
 use pool::Pool;
 
+pub use links::{DueCheck, LinkKey, LinkRow, NewLink, SessionOrigin, Sighting};
 pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
@@ -94,6 +96,12 @@ pub enum Conflict {
     /// The account's e-mail is verified already.
     #[error("the e-mail is verified already")]
     Verified,
+    /// The provider's account is linked to an account here already.
+    #[error("this account of the provider is linked already")]
+    Linked,
+    /// Without this link nobody could sign in to the account any more.
+    #[error("this is the last way to sign in to the account")]
+    LastWayIn,
 }
 
 /// Whether opening may create or change the schema.
@@ -130,6 +138,8 @@ pub struct SessionRow {
     pub address: Option<IpAddr>,
     /// `User-Agent` of the sign-in, at most 256 characters.
     pub agent: String,
+    /// The provider it came from, if one vouched for the person.
+    pub origin: Option<SessionOrigin>,
 }
 
 /// What carries a session.
@@ -204,6 +214,8 @@ pub enum TokenKind {
     Verify,
     /// Has verified an e-mail: kept until its end, so that whoever opens the link again can be told.
     Verified,
+    /// Something that may come once, and came.
+    Spent,
 }
 
 /// A one-time token of an account.
@@ -279,6 +291,17 @@ pub struct Event {
     pub agent: String,
     /// One line more: a role, a reason. Never a secret.
     pub detail: String,
+}
+
+/// A failed sign-in that was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedSignIn {
+    /// When.
+    pub at: Timestamp,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The folded e-mail of the account, or the one it was tried with; empty if that was none.
+    pub account: String,
 }
 
 /// A new account.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::users::{self, user_columns};
 use super::{
-    Changed, Conflict, EndSessions, Event, LoadedSession, SessionKind, SessionRow, SignIn, Store,
-    StoreError, changes, events,
+    Changed, Conflict, EndSessions, Event, LinkKey, LoadedSession, SessionKind, SessionOrigin,
+    SessionRow, SignIn, Store, StoreError, changes, events, links,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Method, RoleGrant};
@@ -17,7 +17,7 @@ use crate::web::client::limit_key;
 macro_rules! session_columns {
     () => {
         "s.id, s.user_id, s.method, s.kind, s.created_at, s.last_seen, s.idle, s.expires_at, \
-         s.address, s.agent"
+         s.address, s.agent, s.provider, s.provider_subject, s.provider_session"
     };
 }
 
@@ -42,7 +42,8 @@ impl Store {
     /// change), the event.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Gone`] when the account was deleted or deactivated meanwhile.
+    /// [`StoreError`]; [`Conflict::Gone`] when the account was deleted, deactivated or unlinked from the
+    /// provider meanwhile.
     pub async fn insert_session(&self, sign_in: &SignIn) -> Result<(), StoreError> {
         let written = self.pool.write(async |connection| {
             let session = &sign_in.session;
@@ -52,6 +53,9 @@ impl Store {
             let values = values![session.user, session.created_at, session.address];
             if connection.execute(sql, values).await? == 0 {
                 return Err(StoreError::Conflict(Conflict::Gone));
+            }
+            if let Some(origin) = &session.origin {
+                links::update_sign_in(connection, origin, session).await?;
             }
             insert(connection, session).await?;
             if let Some(replaced) = sign_in.replaces {
@@ -75,7 +79,13 @@ impl Store {
             ", ",
             user_columns!(),
             ", g.role, g.ends_at FROM sessions s JOIN users u ON u.id = s.user_id \
-             LEFT JOIN user_roles g ON g.user_id = s.user_id WHERE s.id = $1 ORDER BY g.role"
+             LEFT JOIN user_roles g ON g.user_id = s.user_id WHERE s.id = $1 \
+             UNION ALL SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            ", v.role, CAST(NULL AS BIGINT) FROM sessions s JOIN users u ON u.id = s.user_id \
+             JOIN provider_roles v ON v.user_id = s.user_id WHERE s.id = $1"
         );
         let rows = self.pool.read(async |connection| connection.rows(SQL, values![id]).await);
         let mut loaded: Option<LoadedSession> = None;
@@ -86,6 +96,9 @@ impl Store {
             let grant = role.map(|role| RoleGrant { role, until });
             let loaded = loaded.get_or_insert(LoadedSession { session, user, grants: Vec::new() });
             loaded.grants.extend(grant);
+        }
+        if let Some(loaded) = &mut loaded {
+            put_in_order(&mut loaded.grants);
         }
         Ok(loaded)
     }
@@ -199,6 +212,13 @@ impl Store {
     }
 }
 
+/// In the order of the roles, each once: where several give a role, the one that lasts longest.
+fn put_in_order(grants: &mut Vec<RoleGrant>) {
+    let end = |grant: &RoleGrant| grant.until.unwrap_or(Timestamp::NEVER);
+    grants.sort_by(|a, b| a.role.cmp(&b.role).then_with(|| end(b).cmp(&end(a))));
+    grants.dedup_by(|later, kept| later.role == kept.role);
+}
+
 /// Ends sessions within a transaction, with the rows of the change log.
 pub(super) async fn delete(
     connection: &mut Connection,
@@ -242,8 +262,10 @@ async fn delete_all(connection: &mut Connection) -> Result<u64, StoreError> {
 
 async fn insert(connection: &mut Connection, session: &SessionRow) -> Result<(), StoreError> {
     let sql = "INSERT INTO sessions (id, user_id, method, kind, created_at, last_seen, idle, \
-         expires_at, address, network, agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    let values: [Value; 11] = [
+         expires_at, address, network, agent, provider, provider_subject, provider_session) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    let origin = session.origin.as_ref();
+    let values: [Value; 14] = [
         (&session.id).into(),
         session.user.into(),
         session.method.as_str().into(),
@@ -255,6 +277,9 @@ async fn insert(connection: &mut Connection, session: &SessionRow) -> Result<(),
         session.address.into(),
         session.address.map(limit_key).into(),
         events::clip(&session.agent, events::AGENT).into(),
+        origin.map(|origin| origin.link.provider.clone()).into(),
+        origin.map(|origin| origin.link.subject.clone()).into(),
+        origin.and_then(|origin| origin.session.clone()).into(),
     ];
     connection.execute(sql, &values).await.map(drop)
 }
@@ -271,11 +296,21 @@ fn read_session(cells: &mut Cells<'_>) -> Result<SessionRow, StoreError> {
         expires_at: cells.time()?,
         address: cells.optional_address()?,
         agent: cells.text()?,
+        origin: read_origin(cells)?,
     })
 }
 
+fn read_origin(cells: &mut Cells<'_>) -> Result<Option<SessionOrigin>, StoreError> {
+    let (provider, subject) = (cells.optional_text()?, cells.optional_text()?);
+    let session = cells.optional_text()?;
+    Ok(provider
+        .zip(subject)
+        .map(|(provider, subject)| SessionOrigin { link: LinkKey { provider, subject }, session }))
+}
+
 fn read_method(text: &str) -> Result<Method, StoreError> {
-    let known = [Method::Password].into_iter().find(|method| method.as_str() == text);
+    let methods = [Method::Password, Method::Provider];
+    let known = methods.into_iter().find(|method| method.as_str() == text);
     known.ok_or_else(|| StoreError::Corrupt(format!("the sign-in method {text:?}")))
 }
 

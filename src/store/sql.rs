@@ -283,6 +283,10 @@ impl<'r> Cells<'r> {
         self.take()
     }
 
+    pub(super) fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.take()
+    }
+
     pub(super) fn time(&mut self) -> Result<Timestamp, StoreError> {
         self.int().map(Timestamp::from_micros)
     }
@@ -301,7 +305,7 @@ impl<'r> Cells<'r> {
     }
 
     pub(super) fn optional_uuid(&mut self) -> Result<Option<Uuid>, StoreError> {
-        self.take::<Option<Vec<u8>>>()?.as_deref().map(parse_uuid).transpose()
+        self.optional_bytes()?.as_deref().map(parse_uuid).transpose()
     }
 
     pub(super) fn digest(&mut self) -> Result<[u8; 32], StoreError> {

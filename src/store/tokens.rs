@@ -17,6 +17,7 @@ impl TokenKind {
             Self::Reset => "reset",
             Self::Verify => "verify",
             Self::Verified => "verified",
+            Self::Spent => "spent",
         }
     }
 }
@@ -55,6 +56,22 @@ impl Store {
             connection.row(sql, values![digest, kind.as_str(), now]).await
         });
         Ok(found.await?.is_some())
+    }
+
+    /// Notes that something came that may come once; says whether this was the first time. It is
+    /// remembered until its end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn insert_spent(
+        &self,
+        digest: &[u8; 32],
+        expires_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO tokens (digest, kind, expires_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (digest) DO NOTHING";
+        let values = values![digest, TokenKind::Spent.as_str(), expires_at];
+        Ok(self.pool.execute(sql, values).await? > 0)
     }
 
     /// Stores a token in place of every other of its kind and account. With `event`, that is written

@@ -237,7 +237,7 @@ impl Store {
     }
 }
 
-async fn insert(
+pub(super) async fn insert(
     connection: &mut Connection,
     id: Uuid,
     user: &NewUser,

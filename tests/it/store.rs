@@ -102,6 +102,8 @@ contract! {
     every_method_may_be_awaited_on_another_thread
 }
 
+mod links;
+
 struct Bed {
     store: Store,
     clock: Clock,
@@ -276,6 +278,7 @@ fn session(user: &User, now: Timestamp) -> SessionRow {
         expires_at: now.after(Duration::from_hours(12)),
         address: Some(address("192.0.2.7")),
         agent: "a browser".to_owned(),
+        origin: None,
     }
 }
 

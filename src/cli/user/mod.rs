@@ -192,7 +192,7 @@ impl From<Mistake> for Failure {
             | Mistake::Domain
             | Mistake::Closed
             | Mistake::Password(_)
-            | Mistake::Busy
+            | Mistake::TooMany(_)
             | Mistake::Session(_)
             | Mistake::Conflict(_)) => Self::Failed(Causes(&other).to_string()),
         }

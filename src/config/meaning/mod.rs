@@ -6,6 +6,7 @@
 mod accounts;
 mod general;
 mod identity;
+mod limits;
 mod mail;
 mod portal;
 mod routes;
@@ -190,6 +191,7 @@ pub(super) fn read(
         sessions,
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         accounts: accounts::read(&main, &top),
+        auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
         mail: delivery,
         roles,
         unread_roles: UnreadRoles::default(),

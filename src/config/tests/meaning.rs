@@ -49,6 +49,36 @@ fn durations_are_seconds_minutes_hours_and_days() {
 }
 
 #[test]
+fn a_limit_is_a_number_of_times_within_a_time_or_off() {
+    let rate = |times, seconds| Some(Rate { times, within: Duration::from_secs(seconds) });
+    for text in ["{}", "{ auth: {} }"] {
+        assert_eq!(good(&format!("limits: {text}")).auth_limits, AuthLimits::default(), "{text}");
+    }
+    for text in ["off", "{ auth: off }"] {
+        assert_eq!(good(&format!("limits: {text}")).auth_limits, AuthLimits::OFF, "{text}");
+    }
+    let text = "limits: { auth: { failures_per_address: 1/1s, failures_per_account: off, \
+                letters_per_recipient: 999/24h } }";
+    let expected = AuthLimits {
+        failures_per_address: rate(1, 1),
+        failures_per_account: None,
+        letters_per_recipient: rate(999, 86_400),
+        ..AuthLimits::default()
+    };
+    assert_eq!(good(text).auth_limits, expected);
+    assert_mistakes(&[
+        ("limits: { auth: { links_per_address: 5/25h } }", "limits.auth.links_per_address", "1d"),
+        ("limits: { auth: { links_per_address: 5/3651d } }", "limits.auth.links_per_address", "1d"),
+        (
+            "limits: { auth: { links_per_adress: off } }",
+            "limits.auth.links_per_adress",
+            "unknown key",
+        ),
+        ("limits: { autg: off }", "limits.autg", "unknown key"),
+    ]);
+}
+
+#[test]
 fn a_replaced_scalar_is_read_as_the_type_of_its_field() {
     let text = "
 workers: ${N}

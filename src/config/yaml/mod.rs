@@ -21,12 +21,13 @@ use serde::Deserialize;
 
 use super::{LogFormat, SameSite};
 pub(super) use route::{Allow, Identity, Role, Route, Rule, RuleMap, Upstream, UpstreamMap};
-use spelling::{AutoWord, Chosen, SecureWord, Text};
+use spelling::{AutoWord, Chosen, OffWord, SecureWord, Text};
 
 type Duration = Text<spelling::Duration>;
 type FilePath = Text<spelling::FilePath>;
 type Secret = Text<spelling::Secret>;
 type Network = Text<spelling::Network>;
+type RateText = Text<spelling::RateOrOff>;
 
 /// Configuration of the Portcullis gateway.
 #[derive(Deserialize, JsonSchema, Default)]
@@ -93,6 +94,10 @@ pub(super) struct Main {
     /// What people do with accounts.
     #[serde(default)]
     pub(super) accounts: Accounts,
+    /// Limits on what is tried from outside, or off. Default: those of each key.
+    #[serde(default)]
+    #[schemars(with = "Limits")]
+    pub(super) limits: Option<Limits>,
     /// How mail is sent. Default: null, no mail.
     pub(super) mail: Option<Mail>,
     /// Roles by name. `admin` (`*:*`) is built in unless declared here.
@@ -396,6 +401,72 @@ pub(super) struct Accounts {
     /// Rules for passwords.
     #[serde(default)]
     pub(super) password: Password,
+}
+
+/// Limits on what is tried from outside: `off`, or a map.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "off, or a map with auth")]
+pub(super) enum Limits {
+    /// None.
+    Off(Chosen<OffWord>),
+    /// As a map.
+    Map(LimitsMap),
+}
+
+/// Limits on what is tried from outside.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsMap {
+    /// Limits on what people try who have not proved who they are, or off.
+    #[serde(default)]
+    #[schemars(with = "AuthLimits")]
+    pub(super) auth: Option<AuthLimits>,
+}
+
+/// Limits on what people try who have not proved who they are: `off`, or a map.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "off, or a map of limits")]
+pub(super) enum AuthLimits {
+    /// None.
+    Off(Chosen<OffWord>),
+    /// As a map.
+    Map(AuthLimitsMap),
+}
+
+/// Limits on what people try who have not proved who they are: how many times within how long, or off.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthLimitsMap {
+    /// Failed sign-ins from one address (IPv6: of one /64), over all accounts. Default: 20/10m.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) failures_per_address: Option<RateText>,
+    /// Failed sign-ins from one address at one account. Default: 10/10m.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) failures_per_account_and_address: Option<RateText>,
+    /// Failed sign-ins at one account, from wherever. Default: 100/1h.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) failures_per_account: Option<RateText>,
+    /// Links from one address that are not good: guesses at their tokens. Default: 20/10m.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) links_per_address: Option<RateText>,
+    /// Registrations from one address, whatever comes of them. Default: 20/1h.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) registrations_per_address: Option<RateText>,
+    /// Letters that one address asks for. Default: 20/10m.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) letters_per_address: Option<RateText>,
+    /// Letters of a kind to one recipient, whoever asks. Default: 5/1h.
+    #[serde(default)]
+    #[schemars(with = "RateText")]
+    pub(super) letters_per_recipient: Option<RateText>,
 }
 
 /// How mail is sent: one of `smtp`, `smtp_file` and `directory`.

@@ -81,6 +81,8 @@ macro_rules! spellings {
 spellings! {
     Duration, "a duration such as 30s, 15m, 12h or 30d", "^[1-9][0-9]{0,5}[smhd]$";
     DurationOrNone, "a duration such as 30s, 15m, 12h or 30d, or 0s", "^(0|[1-9][0-9]{0,5})[smhd]$";
+    RateOrOff, "how many times (999 at most) within how long, such as 20/10m, or off",
+        "^(off|[1-9][0-9]{0,2}/[1-9][0-9]{0,5}[smhd])$";
     Address, "an IP address and a port, such as 127.0.0.1:8080",
         r"^([0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$";
     AddressOrOff, "an IP address and a port, such as 127.0.0.1:9180, or off",
@@ -201,6 +203,10 @@ pub(crate) enum AllowWord {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AuthenticatedWord;
 
+/// `off` where a map may stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OffWord;
+
 /// `auto` where a number may stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AutoWord;
@@ -218,6 +224,7 @@ choices! {
     "Separator", Separator, ["," => Self::Comma, "|" => Self::Pipe, " " => Self::Space];
     "AllowWord", AllowWord, ["public" => Self::Public, "optional" => Self::Optional, "authenticated" => Self::Authenticated];
     "AuthenticatedWord", AuthenticatedWord, ["authenticated" => Self];
+    "OffWord", OffWord, ["off" => Self];
     "AutoWord", AutoWord, ["auto" => Self];
 }
 

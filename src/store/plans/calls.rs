@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::{
-    Author, Conflict, EndSessions, Event, Flag, LetterKind, NewLetter, NewUser, RoleRow,
-    SessionKind, SessionRow, SignIn, StagedUser, Store, StoreError, TokenKind, UserChange,
-    UserToken,
+    Author, Conflict, EndSessions, Event, Flag, LetterKind, LinkKey, NewLetter, NewLink, NewUser,
+    RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn, StagedUser, Store,
+    StoreError, TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -71,6 +71,7 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.list_password_kinds().await?;
     store.update_password_kind(&Kind::current(), Duration::from_millis(1)).await?;
     call_sessions(store, id).await?;
+    call_links(store, &other).await?;
     store.delete_user(other.id, &event()).await
 }
 
@@ -98,8 +99,8 @@ async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
     store.update_verified_by_token(user, &[4; 32], &event()).await.map(drop)
 }
 
-async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError> {
-    let session = SessionRow {
+fn session(user: uuid::Uuid) -> SessionRow {
+    SessionRow {
         id: [1; 32],
         user,
         method: Method::Password,
@@ -110,8 +111,12 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
         expires_at: AT,
         address: None,
         agent: String::new(),
-    };
-    let sign_in = SignIn { session, replaces: Some([2; 32]), event: event() };
+        origin: None,
+    }
+}
+
+async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError> {
+    let sign_in = SignIn { session: session(user), replaces: Some([2; 32]), event: event() };
     store.insert_session(&sign_in).await?;
     store.find_session(&[1; 32]).await?;
     store.list_sessions(None, AT, 10).await?;
@@ -127,6 +132,46 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
         store.delete_sessions(which, &event()).await?;
     }
     Ok(())
+}
+
+async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
+    let active = Flag::Active(true).into();
+    store.update_user(user.id, &active, Author::Operator(None), &event()).await?;
+    let key = LinkKey { provider: "corp".to_owned(), subject: "1".to_owned() };
+    let link = NewLink { key: key.clone(), issuer: None, email: None, linked_at: AT };
+    let other = |subject: &str| NewLink {
+        key: LinkKey { subject: subject.to_owned(), ..key.clone() },
+        ..link.clone()
+    };
+    store.insert_link(user.id, &link, &event()).await?;
+    let fresh = store
+        .insert_linked_user(Entropy::system().uuid(), &person("gil"), &other("2"), &event())
+        .await?;
+    store.insert_link_by_email(&fresh, &other("3"), &event()).await?;
+    store.find_link(&key).await?;
+    let seen = |roles: &[&str]| Sighting {
+        key: key.clone(),
+        issuer: String::new(),
+        email: None,
+        tokens: None,
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        at: AT,
+        next_check: Some(AT),
+    };
+    store.update_link(&seen(&["staff"])).await?;
+    store.update_link(&seen(&[])).await?;
+    store.list_links(user.id).await?;
+    store.list_provider_roles(user.id).await?;
+    let session = SessionRow {
+        origin: Some(SessionOrigin { link: key.clone(), session: Some("s".to_owned()) }),
+        ..session(user.id)
+    };
+    store.insert_session(&SignIn { session, replaces: None, event: event() }).await?;
+    store.find_due_checks(AT, Duration::from_secs(1), 10).await?;
+    store.delete_provider_sessions("corp", None, Some("s"), &event()).await?;
+    store.delete_provider_sessions("corp", Some("1"), None, &event()).await?;
+    store.insert_spent(&[9; 32], AT).await?;
+    store.delete_link(user.id, &key, None, &event()).await.map(drop)
 }
 
 async fn call_transfer(store: &Store) -> Result<(), StoreError> {
@@ -161,6 +206,7 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.insert_event(&event()).await?;
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
+    store.list_failed_sign_ins(AT, 10).await?;
     store.list_changes().await?;
     call_outbox(store).await?;
     store.write_nothing().await?;

@@ -29,10 +29,10 @@ pub(super) fn statements(backend: Backend) -> Vec<String> {
         (
             MILLION,
             "sessions (id, user_id, method, kind, created_at, last_seen, idle, expires_at, address, \
-             network, agent)",
+             network, agent, provider, provider_subject, provider_session)",
             format!(
                 "{digest}, {user}, 'password', 'cookie', {at}, {at}, 7200000000, {at} + 43200000000, \
-                 '10.0.0.1', '10.0.0.1', 'agent'"
+                 '10.0.0.1', '10.0.0.1', 'agent', 'corp', {number}, {number}"
             ),
         ),
         (
@@ -41,6 +41,16 @@ pub(super) fn statements(backend: Backend) -> Vec<String> {
             format!("{at}, 'sign-in', {user}, '', 'agent', ''"),
         ),
         (MILLION / 10, "user_roles (user_id, role)", format!("{user}, 'staff'")),
+        (
+            MILLION / 10,
+            "linked_accounts (provider, subject, user_id, linked_at, next_check)",
+            format!("'corp', {number}, {user}, {at}, {at}"),
+        ),
+        (
+            MILLION / 10,
+            "provider_roles (provider, subject, user_id, role)",
+            format!("'corp', {number}, {user}, 'staff'"),
+        ),
         (MILLION / 10, "changes (at, kind, subject)", format!("{at}, 'user', {user}")),
         (
             MILLION / 10,

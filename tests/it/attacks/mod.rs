@@ -1,6 +1,7 @@
 //! Attack cases, named by their ids in `docs/attack-cases.md`. Each is a generator over variants, on raw
 //! sockets against an upstream that records what it receives.
 
+mod brute_force;
 mod cookies;
 mod credentials;
 mod forwarded;

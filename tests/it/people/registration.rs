@@ -154,8 +154,8 @@ async fn nobody_unverified_signs_in_or_gets_anywhere_where_that_is_required() {
     let body = json!({ "token": token }).to_string();
     client.post("/auth/verify").body("application/json", body).send().await.expect(200);
     sign_in(&gateway, "ann", PASSWORD).await.expect(200);
-    let refused = events(&gateway, "sign-in-failed").await;
-    assert!(refused.iter().any(|event| event.detail == "e-mail not verified"), "{refused:?}");
+    let refused = events(&gateway, "sign-in-refused").await;
+    assert_eq!(refused[0].detail, "e-mail not verified");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,317 @@
+//! Accounts at providers, and the sessions and roles that come from them.
+
+use std::time::Duration;
+
+use portcullis::identity::user::{Method, RoleGrant, User};
+use portcullis::store::{
+    Changed, Conflict, LinkKey, LinkRow, NewLink, NewUser, SessionOrigin, SessionRow, Sighting,
+    StoreError,
+};
+
+use super::{
+    Bed, OPERATOR, digest, event, forever, hash, id, new_user, password, session, sign_in,
+};
+
+contract! {
+    an_account_at_a_provider_belongs_to_one_account
+    somebody_new_comes_with_their_link_or_not_at_all
+    an_account_nobody_verified_is_handed_over_bare
+    an_account_that_changed_meanwhile_is_not_linked_by_its_email
+    roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone
+    a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
+    of_two_links_taken_away_at_once_one_stays
+    nobody_signs_in_by_a_link_that_is_gone
+    sessions_of_a_provider_end_by_person_and_by_its_session
+    a_check_is_taken_once_and_only_for_living_sessions
+    what_may_come_once_comes_once
+}
+
+fn key(subject: &str) -> LinkKey {
+    LinkKey { provider: "corp".to_owned(), subject: subject.to_owned() }
+}
+
+impl Bed {
+    fn link_to(&self, subject: &str) -> NewLink {
+        let email = Some(format!("{subject}@corp.example"));
+        NewLink { key: key(subject), issuer: None, email, linked_at: self.clock.now() }
+    }
+
+    async fn link(&self, user: &User, subject: &str) {
+        self.store.insert_link(user.id, &self.link_to(subject), &event("link")).await.unwrap();
+    }
+
+    fn seen(&self, subject: &str, roles: &[&str]) -> Sighting {
+        Sighting {
+            key: key(subject),
+            issuer: "https://corp.example".to_owned(),
+            email: None,
+            tokens: Some(b"sealed".to_vec()),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            at: self.clock.now(),
+            next_check: None,
+        }
+    }
+
+    async fn sign_in_by(&self, user: &User, subject: &str, sid: &str) -> SessionRow {
+        let session = self.session_by(user, subject, sid);
+        self.store.insert_session(&sign_in(&session)).await.unwrap();
+        session
+    }
+
+    fn session_by(&self, user: &User, subject: &str, sid: &str) -> SessionRow {
+        let origin = SessionOrigin { link: key(subject), session: Some(sid.to_owned()) };
+        SessionRow {
+            method: Method::Provider,
+            origin: Some(origin),
+            ..session(user, self.clock.now())
+        }
+    }
+
+    async fn lives(&self, session: &SessionRow) -> bool {
+        self.store.find_session(&session.id).await.unwrap().is_some()
+    }
+
+    async fn links_of(&self, user: &User) -> Vec<LinkRow> {
+        self.store.list_links(user.id).await.unwrap()
+    }
+
+    async fn changed(&self) -> Vec<Changed> {
+        let read = self.store.list_changes().await.unwrap();
+        read.rows.into_iter().map(|row| row.subject).collect()
+    }
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
+    match result {
+        Err(StoreError::Conflict(conflict)) => conflict,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn an_account_at_a_provider_belongs_to_one_account(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    bed.link(&ann, "1").await;
+    let again = bed.store.insert_link(bob.id, &bed.link_to("1"), &event("link")).await;
+    assert_eq!(refused(again), Conflict::Linked);
+    bed.link(&ann, "2").await;
+    let other = NewLink {
+        key: LinkKey { provider: "other".to_owned(), subject: "1".to_owned() },
+        ..bed.link_to("1")
+    };
+    bed.store.insert_link(bob.id, &other, &event("link")).await.unwrap();
+    let (link, user) = bed.store.find_link(&key("1")).await.unwrap().unwrap();
+    assert_eq!((link.user, user.id), (ann.id, ann.id));
+    assert_eq!(link.email.as_deref(), Some("1@corp.example"));
+    assert!(bed.store.find_link(&key("3")).await.unwrap().is_none());
+    assert!(bed.store.find_link(&key("1\0")).await.unwrap().is_none());
+    let subjects: Vec<_> = bed.links_of(&ann).await.iter().map(|l| l.key.subject.clone()).collect();
+    assert_eq!(subjects, ["1", "2"]);
+    let nobody = bed.store.insert_link(id(), &bed.link_to("9"), &event("link")).await;
+    assert_eq!(refused(nobody), Conflict::Gone);
+    bed.store.delete_user(ann.id, &event("user-deleted")).await.unwrap();
+    assert!(bed.store.find_link(&key("1")).await.unwrap().is_none());
+    let events = bed.store.list_events(None, 50).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "link").count(), 3);
+}
+
+async fn somebody_new_comes_with_their_link_or_not_at_all(bed: Bed) {
+    let new = NewUser { is_active: true, is_verified: true, ..new_user("ann") };
+    let insert = async |new: &NewUser, subject: &str| {
+        bed.store.insert_linked_user(id(), new, &bed.link_to(subject), &event("register")).await
+    };
+    let ann = insert(&new, "1").await.unwrap();
+    assert!(ann.is_verified && ann.password_hash.is_none());
+    assert_eq!(refused(insert(&new, "2").await), Conflict::Email);
+    let bob = NewUser { is_active: true, ..new_user("bob") };
+    assert_eq!(refused(insert(&bob, "1").await), Conflict::Linked);
+    assert!(bed.store.find_user_by_email("bob@example.com").await.unwrap().is_none());
+    assert!(bed.store.find_link(&key("2")).await.unwrap().is_none());
+}
+
+async fn an_account_nobody_verified_is_handed_over_bare(bed: Bed) {
+    let made = NewUser { password_hash: Some(hash(2)), is_active: true, ..new_user("ann") };
+    let ann = bed.add(&made).await;
+    let session = bed.sign_in(&ann).await;
+    bed.link(&ann, "intruder").await;
+    bed.store.update_link(&bed.seen("intruder", &["admin"])).await.unwrap();
+    let token = portcullis::store::UserToken {
+        kind: portcullis::store::TokenKind::Reset,
+        user: ann.id,
+        digest: digest(),
+        expires_at: bed.clock.now().after(Duration::from_hours(1)),
+    };
+    bed.store.replace_token(&token, None).await.unwrap();
+    bed.store.insert_link_by_email(&ann, &bed.link_to("owner"), &event("link")).await.unwrap();
+    let now = bed.user(ann.id).await;
+    assert!(now.is_verified && now.password_hash.is_none());
+    assert!(!bed.lives(&session).await);
+    let links = bed.links_of(&ann).await;
+    assert_eq!(links.iter().map(|link| &*link.key.subject).collect::<Vec<_>>(), ["owner"]);
+    assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
+    assert!(!bed.store.has_token(token.kind, &token.digest, bed.clock.now()).await.unwrap());
+    assert!(bed.changed().await.contains(&Changed::User(ann.id)));
+    // Of a verified account nothing is taken.
+    let kept = NewUser { is_verified: true, ..new_user("bob") };
+    let kept = NewUser { password_hash: Some(hash(2)), is_active: true, ..kept };
+    let bob = bed.add(&kept).await;
+    let session = bed.sign_in(&bob).await;
+    bed.store.insert_link_by_email(&bob, &bed.link_to("bob"), &event("link")).await.unwrap();
+    assert!(bed.user(bob.id).await.password_hash.is_some() && bed.lives(&session).await);
+}
+
+async fn an_account_that_changed_meanwhile_is_not_linked_by_its_email(bed: Bed) {
+    let ann = bed.person("ann").await;
+    let link = bed.link_to("1");
+    let by_email =
+        async |user: &User| bed.store.insert_link_by_email(user, &link, &event("link")).await;
+    let verified = User { is_verified: true, ..ann.clone() };
+    assert_eq!(refused(by_email(&verified).await), Conflict::Gone);
+    let moved = User { email_folded: "other@example.com".into(), ..ann.clone() };
+    assert_eq!(refused(by_email(&moved).await), Conflict::Gone);
+    let off = portcullis::store::Flag::Active(false);
+    bed.store.update_user(ann.id, &off.into(), OPERATOR, &event("update")).await.unwrap();
+    assert_eq!(refused(by_email(&ann).await), Conflict::Gone);
+    assert!(bed.store.find_link(&key("1")).await.unwrap().is_none());
+}
+
+async fn roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone(bed: Bed) {
+    let ann = bed.person("ann").await;
+    let grant = RoleGrant {
+        until: Some(bed.clock.now().after(Duration::from_hours(1))),
+        ..forever("staff")
+    };
+    bed.store.insert_grant(ann.id, &grant, &event("grant")).await.unwrap();
+    bed.link(&ann, "1").await;
+    bed.link(&ann, "2").await;
+    let session = bed.sign_in_by(&ann, "1", "s").await;
+    let held = async || {
+        let loaded = bed.store.find_session(&session.id).await.unwrap().unwrap();
+        assert_eq!(loaded.session, session);
+        loaded.grants
+    };
+    assert_eq!(held().await, std::slice::from_ref(&grant));
+    let before = bed.changed().await.len();
+    assert!(bed.store.update_link(&bed.seen("1", &["staff", "night"])).await.unwrap());
+    assert!(bed.store.update_link(&bed.seen("2", &["night"])).await.unwrap());
+    assert_eq!(bed.changed().await.len(), before + 2);
+    assert_eq!(held().await, [forever("night"), forever("staff")]);
+    assert!(!bed.store.update_link(&bed.seen("1", &["night", "staff"])).await.unwrap());
+    assert_eq!(bed.changed().await.len(), before + 2, "nothing is another");
+    let given = bed.store.list_provider_roles(ann.id).await.unwrap();
+    let corp = |role: &str| (role.to_owned(), "corp".to_owned());
+    assert_eq!(given, [corp("night"), corp("staff")]);
+    assert_eq!(bed.store.count_grants(bed.clock.now()).await.unwrap()["staff"], 1);
+    assert!(bed.store.update_link(&bed.seen("1", &[])).await.unwrap());
+    assert_eq!(held().await, [forever("night"), grant.clone()]);
+    assert_eq!(bed.store.list_grants(ann.id).await.unwrap(), [grant]);
+    assert_eq!(refused(bed.store.update_link(&bed.seen("9", &[])).await), Conflict::Gone);
+}
+
+async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    bed.link(&ann, "2").await;
+    bed.store.update_link(&bed.seen("1", &["night"])).await.unwrap();
+    let (own, other) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
+    let second = bed.sign_in_by(&ann, "2", "c").await;
+    let unlink = async |subject: &str| {
+        bed.store.delete_link(ann.id, &key(subject), Some(own.id), &event("unlink")).await
+    };
+    let bob = bed.person("bob").await;
+    let foreign = bed.store.delete_link(bob.id, &key("1"), None, &event("unlink")).await;
+    assert!(!foreign.unwrap(), "somebody else's");
+    assert!(unlink("1").await.unwrap() && !unlink("1").await.unwrap());
+    assert!(bed.lives(&own).await && bed.lives(&second).await && !bed.lives(&other).await);
+    assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
+    assert_eq!(refused(unlink("2").await), Conflict::LastWayIn);
+    assert_eq!(bed.links_of(&ann).await.len(), 1);
+    bed.store.update_user(ann.id, &password(hash(2)), OPERATOR, &event("update")).await.unwrap();
+    assert!(unlink("2").await.unwrap());
+    let events = bed.store.list_events(None, 50).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "unlink").count(), 2);
+}
+
+async fn of_two_links_taken_away_at_once_one_stays(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    bed.link(&ann, "2").await;
+    let other = bed.again(portcullis::store::Migrate::Never).await.unwrap();
+    let (first, second) = (key("1"), key("2"));
+    let gone = event("unlink");
+    let (a, b) = tokio::join!(
+        bed.store.delete_link(ann.id, &first, None, &gone),
+        other.delete_link(ann.id, &second, None, &gone),
+    );
+    assert_eq!([&a, &b].iter().filter(|done| done.is_ok()).count(), 1, "{a:?} {b:?}");
+    assert_eq!(bed.links_of(&ann).await.len(), 1);
+}
+
+async fn nobody_signs_in_by_a_link_that_is_gone(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    bed.link(&ann, "1").await;
+    for (user, subject) in [(&ann, "9"), (&bob, "1")] {
+        let session = bed.session_by(user, subject, "s");
+        let refusal = refused(bed.store.insert_session(&sign_in(&session)).await);
+        assert_eq!(refusal, Conflict::Gone);
+        assert!(!bed.lives(&session).await);
+    }
+    assert_eq!(bed.links_of(&ann).await[0].last_sign_in, None);
+    bed.sign_in_by(&ann, "1", "s").await;
+    assert!(bed.links_of(&ann).await[0].last_sign_in.is_some());
+}
+
+async fn sessions_of_a_provider_end_by_person_and_by_its_session(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    bed.link(&ann, "1").await;
+    bed.link(&bob, "2").await;
+    let own = bed.sign_in(&ann).await;
+    let (a, b) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
+    let other = bed.sign_in_by(&bob, "2", "a2").await;
+    let end = async |subject: Option<&str>, sid: Option<&str>| {
+        bed.store.delete_provider_sessions("corp", subject, sid, &event("sign-out")).await
+    };
+    assert_eq!(refused(end(Some("2"), Some("a")).await), Conflict::Gone);
+    assert_eq!(end(None, None).await.unwrap(), [[0; 32]; 0]);
+    assert_eq!(end(Some("1"), Some("a")).await.unwrap(), [a.id]);
+    assert!(bed.changed().await.contains(&Changed::Session(a.id)));
+    assert_eq!(end(Some("1"), None).await.unwrap(), [b.id]);
+    assert_eq!(end(Some("1"), None).await.unwrap(), [[0; 32]; 0]);
+    assert!(bed.lives(&own).await && bed.lives(&other).await);
+    let events = bed.store.list_events(Some(ann.id), 50).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "sign-out").count(), 2);
+}
+
+async fn a_check_is_taken_once_and_only_for_living_sessions(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    bed.link(&ann, "1").await;
+    bed.link(&bob, "2").await;
+    bed.sign_in_by(&ann, "1", "s").await;
+    let hour = Duration::from_hours(1);
+    let due = bed.clock.now().after(hour);
+    for subject in ["1", "2"] {
+        let seen = Sighting { next_check: Some(due), ..bed.seen(subject, &[]) };
+        bed.store.update_link(&seen).await.unwrap();
+    }
+    let take = async || bed.store.find_due_checks(bed.clock.now(), hour, 10).await.unwrap();
+    assert_eq!(take().await, []);
+    bed.clock.advance(hour);
+    let taken = take().await;
+    let found: Vec<_> = taken.iter().map(|due| (&*due.link.key.subject, due.has_session)).collect();
+    assert_eq!(found, [("1", true), ("2", false)]);
+    assert_eq!(taken[0].link.tokens.as_deref(), Some(&b"sealed"[..]));
+    assert_eq!(take().await, [], "taken by another meanwhile");
+    bed.clock.advance(hour);
+    let again = take().await;
+    assert_eq!(again.iter().map(|due| &*due.link.key.subject).collect::<Vec<_>>(), ["1"]);
+}
+
+async fn what_may_come_once_comes_once(bed: Bed) {
+    let end = bed.clock.now().after(Duration::from_mins(10));
+    let other = bed.again(portcullis::store::Migrate::Never).await.unwrap();
+    let what = digest();
+    let (a, b) = tokio::join!(bed.store.insert_spent(&what, end), other.insert_spent(&what, end));
+    assert_eq!([a.unwrap(), b.unwrap()].iter().filter(|first| **first).count(), 1);
+    bed.clock.advance(Duration::from_mins(11));
+    bed.store.delete_expired(bed.clock.now(), bed.clock.now()).await.unwrap();
+    assert!(bed.store.insert_spent(&what, end).await.unwrap());
+}
