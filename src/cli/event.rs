@@ -10,7 +10,10 @@ use super::desk::Desk;
 use super::failure::Failure;
 use super::output::Table;
 use super::user;
-use crate::store::{Event, Store};
+use crate::accounts::read_id;
+use crate::clock::Timestamp;
+use crate::config::duration;
+use crate::store::{Event, EventFilter, Store};
 
 /// What to do with events.
 #[derive(Subcommand, Debug)]
@@ -22,9 +25,15 @@ pub(super) enum EventCommand {
 /// `events list`.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
-    /// Only those of this account (e-mail, username or id)
+    /// Only those of this account (e-mail, username or id; the id of one that is gone as well)
     #[arg(long, value_name = "EMAIL")]
     user: Option<String>,
+    /// Only those of this kind, such as sign-in-failed
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only those since a time (2027-01-31T18:00:00Z) or of so long (24h)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// At most this many
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     limit: u32,
@@ -69,14 +78,19 @@ impl EventView {
 /// [`Failure`].
 pub(super) async fn run(command: &EventCommand, desk: &mut Desk) -> Result<(), Failure> {
     let EventCommand::List(args) = command;
+    let since = args.since.as_deref().map(|text| beginning(text, desk.clock.now())).transpose()?;
     let config = desk.examine()?.config;
     let mut events = Vec::new();
     if let Some(store) = desk.open_to_read(&config).await? {
-        let user = match &args.user {
-            Some(who) => Some(user::find(&desk.people(&config, &store), who).await?.id),
+        let user = match args.user.as_deref() {
+            Some(who) => match read_id(who) {
+                Some(id) => Some(id),
+                None => Some(user::find(&desk.people(&config, &store), who).await?.id),
+            },
             None => None,
         };
-        let rows = store.list_events(user, args.limit).await?;
+        let filter = EventFilter { user, kind: args.kind.clone(), since };
+        let rows = store.list_events_like(&filter, args.limit).await?;
         let emails = emails(&rows, &store).await?;
         events.extend(rows.iter().map(|row| EventView::new(row, &emails)));
     }
@@ -95,6 +109,16 @@ pub(super) async fn run(command: &EventCommand, desk: &mut Desk) -> Result<(), F
         ]);
     }
     Ok(table.write(&mut desk.out)?)
+}
+
+/// Reads a time, or how long ago it was.
+fn beginning(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let ago = || duration::read(text).ok().map(|ago| now.before(ago));
+    Timestamp::parse(text).or_else(ago).ok_or_else(|| {
+        let expected =
+            "not a time such as 2027-01-31T18:00:00Z, nor how long ago it was, such as 24h";
+        Failure::Usage(format!("--since {text}: {expected}"))
+    })
 }
 
 /// The e-mails of the accounts that events are about, each looked up once.

@@ -42,9 +42,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, AccountRules, AuthLimits, Database, DatabaseUrl, Delivery, Hashing, LONGEST_WINDOW,
-    Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate,
-    Registration, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, AccountRules, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing,
+    LONGEST_WINDOW, Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal,
+    Rate, Registration, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -109,6 +109,8 @@ pub struct Config {
     pub accounts: AccountRules,
     /// Limits on what people try who have not proved who they are.
     pub auth_limits: AuthLimits,
+    /// What happened to accounts, and how long it is kept.
+    pub events: Events,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
     /// Roles the file declares, by name, with the built-in `admin` unless the file declares it.

@@ -266,6 +266,13 @@ impl Default for AuthLimits {
     }
 }
 
+/// `events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// How long an event is kept.
+    pub retention: Duration,
+}
+
 /// `mail`.
 #[derive(Clone, Debug)]
 pub struct Mail {

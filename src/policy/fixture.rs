@@ -202,6 +202,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         },
         tokens: Tokens { access_lifetime: Duration::from_hours(1), audience: Vec::new() },
         auth_limits: crate::config::AuthLimits::default(),
+        events: crate::config::Events { retention: Duration::from_hours(2160) },
         mail: None,
         accounts: account_rules(),
         roles: BTreeMap::from([("admin".to_owned(), admin)]),

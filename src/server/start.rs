@@ -41,8 +41,6 @@ const LARGE: usize = 1024 * 1024;
 const NEW_KINDS: Duration = Duration::from_secs(5);
 /// How often what is past its end is removed from the store.
 const CLEAN_UP: Duration = Duration::from_mins(10);
-/// How long events are kept.
-const EVENTS: Duration = Duration::from_hours(2160);
 /// How long threads may take to end after the last connection was cut.
 const JOIN: Duration = Duration::from_secs(2);
 
@@ -273,7 +271,8 @@ async fn keep_house(gateway: Arc<Gateway>) {
         if is_due {
             cleaned = Some(gateway.clock.tick());
             let now = gateway.clock.now();
-            if let Err(error) = gateway.store.delete_expired(now, now.before(EVENTS)).await {
+            let retention = gateway.live.load().config.events.retention;
+            if let Err(error) = gateway.store.delete_expired(now, now.before(retention)).await {
                 tracing::warn!(%error, "what is past its end could not be removed");
             }
         }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::sql::{Connection, Row, Value, values};
-use super::{Event, FailedSignIn, Store, StoreError};
+use super::{Event, EventFilter, FailedSignIn, Store, StoreError};
 use crate::clock::Timestamp;
 
 // Characters that are kept of each text; what is longer is cut.
@@ -39,16 +39,35 @@ impl Store {
         user: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        const OF_ALL: &str =
-            concat!("SELECT ", columns!(), " FROM events e ORDER BY e.at DESC, e.id DESC LIMIT $1");
+        self.list_events_like(&EventFilter { user, ..EventFilter::default() }, limit).await
+    }
+
+    /// Newest events first, of those that fit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_events_like(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        const OF_ALL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM events e WHERE e.at >= $2 AND ($3 IS NULL OR e.kind = $3) \
+             ORDER BY e.at DESC, e.id DESC LIMIT $1"
+        );
         const OF_ONE: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM events e WHERE e.user_id = $2 ORDER BY e.at DESC, e.id DESC LIMIT $1"
+            " FROM events e WHERE e.at >= $2 AND ($3 IS NULL OR e.kind = $3) AND e.user_id = $4 \
+             ORDER BY e.at DESC, e.id DESC LIMIT $1"
         );
-        let rows = self.pool.read(async |connection| match user {
-            None => connection.rows(OF_ALL, values![limit]).await,
-            Some(id) => connection.rows(OF_ONE, values![limit, id]).await,
+        let since = filter.since.unwrap_or(Timestamp::from_micros(i64::MIN));
+        let kind = &filter.kind;
+        let rows = self.pool.read(async |connection| match filter.user {
+            None => connection.rows(OF_ALL, values![limit, since, kind]).await,
+            Some(id) => connection.rows(OF_ONE, values![limit, since, kind, id]).await,
         });
         rows.await?.iter().map(read_event).collect()
     }

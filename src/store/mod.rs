@@ -279,7 +279,7 @@ pub struct HeldLetter {
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// What: `sign-in`, `sign-in-failed`, `sign-out`, `set-up`, `user-created`, `grant`, ….
+    /// What: one of the kinds that `docs/events.md` lists.
     pub kind: String,
     /// The account it is about, if there is one.
     pub user: Option<Uuid>,
@@ -291,6 +291,17 @@ pub struct Event {
     pub agent: String,
     /// One line more: a role, a reason. Never a secret.
     pub detail: String,
+}
+
+/// Which events are asked for; what is `None` does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of this account, which may be gone.
+    pub user: Option<Uuid>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Not older than this.
+    pub since: Option<Timestamp>,
 }
 
 /// A failed sign-in that was written down.

@@ -19,6 +19,7 @@ mod config;
 mod cross_site;
 mod demo;
 mod docs;
+mod events;
 mod example_bokeh;
 mod example_fastapi;
 mod example_radicale;

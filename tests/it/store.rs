@@ -10,9 +10,9 @@ use portcullis::identity::grant::Grant;
 use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
-    Author, Change, Changed, Conflict, EndSessions, Event, Flag, HeldLetter, LetterKind, Migrate,
-    NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn, StagedUser, Store,
-    StoreError, TokenKind, UserChange, UserToken,
+    Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter,
+    LetterKind, Migrate, NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn,
+    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -1347,6 +1347,15 @@ async fn events_are_bounded_and_newest_first(bed: Bed) {
     assert_eq!(bed.store.list_events(None, 10).await.unwrap(), all);
     assert_eq!(bed.store.list_events(None, 1).await.unwrap(), all[..1]);
     assert_eq!(bed.store.list_events(Some(ann), 10).await.unwrap(), all[2..]);
+    let like = async |user, kind: &str, since| {
+        let kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
+        let filter = EventFilter { user, kind, since: Some(at(since)) };
+        bed.store.list_events_like(&filter, 10).await.unwrap()
+    };
+    assert_eq!(like(None, "", 2).await, all[..3]);
+    assert_eq!(like(None, "x", 3).await, all[..1]);
+    assert_eq!(like(Some(ann), "x", 2).await, all[2..3]);
+    assert_eq!(like(None, "y", 0).await, []);
     let long = |length: usize| "ü".repeat(length);
     let big = Event { at: at(9), agent: long(5000), detail: long(5000), ..event("x") };
     bed.store.insert_event(&big).await.unwrap();

@@ -11,10 +11,14 @@ use secrecy::SecretString;
 use super::{Cursor, duration};
 use crate::config::MANAGEMENT;
 use crate::config::nearest::nearest;
-use crate::config::settings::{AccessLog, Database, DatabaseUrl, Hashing, LogFormat, Telemetry};
+use crate::config::settings::{
+    AccessLog, Database, DatabaseUrl, Events, Hashing, LogFormat, Telemetry,
+};
 use crate::config::yaml::spelling::Text;
 use crate::config::yaml::{Count, Database as DatabaseFile, DatabaseMap, Listen, Listener, Main};
-use crate::config::yaml::{Hashing as HashingFile, Telemetry as TelemetryFile};
+use crate::config::yaml::{
+    Events as EventsFile, Hashing as HashingFile, Telemetry as TelemetryFile,
+};
 use crate::config::{Environment, check_secret, secret, sources};
 use crate::web::authority::Host;
 use crate::web::origin::{Origin, Scheme};
@@ -307,6 +311,13 @@ pub(super) fn hashing(written: &HashingFile) -> Hashing {
         concurrent: count(written.concurrent.as_ref(), cores().saturating_sub(1).max(1)),
         queue: written.queue.map_or(64, |queue| usize::try_from(queue).unwrap_or(usize::MAX)),
     }
+}
+
+/// Events of three months: as long as somebody may take to ask what happened.
+const RETENTION: Duration = Duration::from_hours(90 * 24);
+
+pub(super) fn events(written: &EventsFile, at: &Cursor<'_>) -> Events {
+    Events { retention: duration(written.retention.as_ref(), RETENTION, &at.key("retention")) }
 }
 
 fn read_telemetry(written: &TelemetryFile, base: &Path, at: &Cursor<'_>) -> Telemetry {

@@ -192,6 +192,7 @@ pub(super) fn read(
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
         accounts: accounts::read(&main, &top),
         auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
+        events: general::events(&main.events, &top.key("events")),
         mail: delivery,
         roles,
         unread_roles: UnreadRoles::default(),

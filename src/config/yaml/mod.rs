@@ -98,6 +98,9 @@ pub(super) struct Main {
     #[serde(default)]
     #[schemars(with = "Limits")]
     pub(super) limits: Option<Limits>,
+    /// What happened to accounts, as it is written down.
+    #[serde(default)]
+    pub(super) events: Events,
     /// How mail is sent. Default: null, no mail.
     pub(super) mail: Option<Mail>,
     /// Roles by name. `admin` (`*:*`) is built in unless declared here.
@@ -467,6 +470,16 @@ pub(super) struct AuthLimitsMap {
     #[serde(default)]
     #[schemars(with = "RateText")]
     pub(super) letters_per_recipient: Option<RateText>,
+}
+
+/// What happened to accounts, as it is written down.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Events {
+    /// How long an event is kept. Default: 90d.
+    #[serde(default)]
+    #[schemars(with = "Duration")]
+    pub(super) retention: Option<Duration>,
 }
 
 /// How mail is sent: one of `smtp`, `smtp_file` and `directory`.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::{
-    Author, Conflict, EndSessions, Event, Flag, LetterKind, LinkKey, NewLetter, NewLink, NewUser,
-    RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn, StagedUser, Store,
-    StoreError, TokenKind, UserChange, UserToken,
+    Author, Conflict, EndSessions, Event, EventFilter, Flag, LetterKind, LinkKey, NewLetter,
+    NewLink, NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn,
+    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -204,6 +204,8 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.delete_role_grants("r", &grants, &event()).await?;
     store.delete_role("r", &event()).await?;
     store.insert_event(&event()).await?;
+    let of_kind = EventFilter { kind: Some("x".to_owned()), ..EventFilter::default() };
+    store.list_events_like(&of_kind, 10).await?;
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
     store.list_failed_sign_ins(AT, 10).await?;

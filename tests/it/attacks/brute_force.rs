@@ -123,12 +123,12 @@ async fn bru_02_every_spelling_of_a_name_is_the_same_account() {
 
 #[test]
 fn bru_04_a_flood_of_names_pushes_nobody_out_who_failed_often() {
-    let limits = Limits::new(Clock::adjustable(), &AuthLimits::default(), 10_000);
+    let limits = Limits::new(Clock::adjustable(), &AuthLimits::default(), 1_000);
     let from = |i: u32| Some(std::net::IpAddr::from((0x0a00_0000 + i).to_be_bytes()));
     for i in 0..100 {
         assert!(limits.begin(from(i), "admin@example.com", false).is_ok());
     }
-    for i in 0..1_000_000 {
+    for i in 0..100_000 {
         drop(limits.begin(from(1000 + i), &format!("user{i}@example.com"), false));
     }
     assert!(limits.begin(from(500), "admin@example.com", false).is_err());
