@@ -1,14 +1,15 @@
-//! Sends what waits in the outbox, a letter at a time.
+//! Sends what waits in the outbox, a few letters at a time: one that is slow delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::carrier::CarryError;
 use super::{Addressee, Carrier, Desk, DeskError, Outbox, Stationery};
 use crate::clock::Entropy;
-use crate::store::{Event, HeldLetter, StoreError};
+use crate::store::{Event, HeldLetter, Holder, StoreError};
 use crate::telemetry::log::Causes;
 use crate::telemetry::metrics::MailOutcome;
 
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(6);
 /// How often holding is renewed while a letter is being sent.
 const RENEW: Duration = Duration::from_secs(2);
+/// Letters sent at the same time at most: enough for one mail server, which the others have to take part in.
+const AT_ONCE: usize = 4;
 /// After the first failed attempt; twice as long after each further one.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Between attempts at most.
@@ -33,6 +36,8 @@ pub struct Courier<D> {
     stationery: Arc<Stationery>,
     carrier: Arc<Carrier>,
     entropy: Entropy,
+    /// Which of the nodes this is.
+    node: Uuid,
 }
 
 impl<D> Clone for Courier<D> {
@@ -43,6 +48,7 @@ impl<D> Clone for Courier<D> {
             stationery: Arc::clone(&self.stationery),
             carrier: Arc::clone(&self.carrier),
             entropy: self.entropy.clone(),
+            node: self.node,
         }
     }
 }
@@ -69,17 +75,24 @@ impl<D: Desk> Courier<D> {
         entropy: Entropy,
     ) -> Self {
         let (desk, stationery) = (Arc::new(desk), Arc::new(stationery));
-        Self { outbox, desk, stationery, carrier: Arc::new(carrier), entropy }
+        let node = entropy.uuid();
+        Self { outbox, desk, stationery, carrier: Arc::new(carrier), entropy, node }
     }
 
     /// Sends for as long as it is polled.
     pub async fn deliver(self) {
         let mut is_failing = false;
+        // Dropped with this future, it ends what is under way.
+        let mut attempts = JoinSet::new();
         loop {
+            while attempts.len() >= AT_ONCE {
+                // A panic has been reported where it happened.
+                let _panicked = attempts.join_next().await;
+            }
             match self.take().await {
                 Ok(Some(letter)) => {
                     is_failing = false;
-                    self.clone().attempt_alone(letter).await;
+                    attempts.spawn(self.clone().attempt_alone(letter));
                     continue;
                 }
                 Ok(None) => is_failing = false,
@@ -92,25 +105,23 @@ impl<D: Desk> Courier<D> {
             }
             // Either is a reason to look.
             let _woken = tokio::time::timeout(LOOK, self.outbox.wake.notified()).await;
+            while attempts.try_join_next().is_some() {}
         }
     }
 
     async fn take(&self) -> Result<Option<HeldLetter>, StoreError> {
-        let (now, holder) = (self.outbox.clock.now(), self.entropy.uuid());
+        let now = self.outbox.clock.now();
+        let holder = Holder { node: self.node, attempt: self.entropy.uuid() };
         self.outbox.store.find_letter_to_send(now, holder, HOLD, pause_after).await
     }
 
     /// An attempt as a task of its own: should it panic, the others are sent nevertheless.
     async fn attempt_alone(self, letter: HeldLetter) {
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Err(error) = self.attempt(&letter).await {
-                // Nobody lets go of the letter: it is taken again when holding it has ended.
-                let error = Causes(&error);
-                tracing::warn!(mail.id = letter.id, %error, "the outbox could not be used");
-            }
-        }));
-        // A panic has been reported where it happened.
-        let _panicked = task.await;
+        if let Err(error) = self.attempt(&letter).await {
+            // Nobody lets go of the letter: it is taken again when holding it has ended.
+            let error = Causes(&error);
+            tracing::warn!(mail.id = letter.id, %error, "the outbox could not be used");
+        }
     }
 
     /// Tries to send a letter, holding it all the while.

@@ -253,6 +253,15 @@ pub struct NewLetter<'a> {
     pub queued_at: Timestamp,
 }
 
+/// Who takes a letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// The node.
+    pub node: Uuid,
+    /// This attempt of its.
+    pub attempt: Uuid,
+}
+
 /// A letter of the outbox, taken for an attempt to send it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeldLetter {
@@ -270,7 +279,7 @@ pub struct HeldLetter {
     pub queued_at: Timestamp,
     /// Attempts before this one.
     pub attempts: u32,
-    /// Who holds it: whoever took it for this attempt.
+    /// The attempt that it was taken for, which holds it.
     pub holder: Uuid,
 }
 

@@ -1,7 +1,7 @@
-//! Letters that are to go out, one at a time over all nodes.
+//! Letters that are to go out, by one node at a time.
 //!
 //! Whoever sends a letter holds it for a while by the database's clock, which is the same for every node,
-//! and while one is held no other is given out. The next attempt is set when a letter is taken, so one
+//! and while a node holds one no other node is given any. The next attempt is set when a letter is taken, so one
 //! whose sender dies is tried again like one that was refused.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::sql::{Both, Row, values};
-use super::{Event, HeldLetter, LetterKind, NewLetter, Store, StoreError, events};
+use super::{Event, HeldLetter, Holder, LetterKind, NewLetter, Store, StoreError, events};
 use crate::clock::Timestamp;
 use crate::web::language::Language;
 
@@ -20,11 +20,13 @@ const HOLD_OUTBOX: Both =
 
 const IS_DUE: &str = "SELECT o.id FROM outbox o WHERE o.next_attempt <= $1 LIMIT 1";
 
-/// The first letter that is due, unless one is held.
+/// The first letter that is due and nobody is at, unless another node than `$2` is at one.
 const FIRST_DUE: &str = "SELECT o.id, o.kind, o.recipient, o.language, o.subject, o.queued_at, \
-     o.attempts FROM outbox o WHERE o.next_attempt <= $1 AND NOT EXISTS (SELECT 1 FROM outbox held \
-     WHERE held.held_until > (SELECT d.micros FROM database_time d)) \
-     ORDER BY o.next_attempt, o.id LIMIT 1";
+     o.attempts FROM outbox o WHERE o.next_attempt <= $1 \
+     AND o.held_until <= (SELECT d.micros FROM database_time d) \
+     AND NOT EXISTS (SELECT 1 FROM outbox held \
+     WHERE held.held_until > (SELECT d.micros FROM database_time d) \
+     AND held.node IS DISTINCT FROM $2) ORDER BY o.next_attempt, o.id LIMIT 1";
 
 impl LetterKind {
     /// As the outbox, events and metrics spell it.
@@ -74,15 +76,15 @@ impl Store {
         written.await
     }
 
-    /// Takes the first letter that is due for an attempt, unless one is held, and holds it for a while.
-    /// Its next attempt is due after `pause`, given the number of attempts before.
+    /// Takes the first letter that is due for an attempt and is not held, unless another node holds one,
+    /// and holds it for a while. Its next attempt is due after `pause`, given the number of attempts before.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn find_letter_to_send(
         &self,
         now: Timestamp,
-        holder: Uuid,
+        holder: Holder,
         hold: Duration,
         pause: impl Fn(u32) -> Duration,
     ) -> Result<Option<HeldLetter>, StoreError> {
@@ -93,14 +95,15 @@ impl Store {
         }
         let taken = self.pool.write(async |connection| {
             connection.run(HOLD_OUTBOX).await?;
-            let row = connection.row(FIRST_DUE, values![now]).await?;
-            let Some(letter) = row.map(|row| read_letter(&row, holder)).transpose()? else {
+            let Holder { node, attempt } = holder;
+            let row = connection.row(FIRST_DUE, values![now, node]).await?;
+            let Some(letter) = row.map(|row| read_letter(&row, attempt)).transpose()? else {
                 return Ok(None);
             };
             let sql = "UPDATE outbox SET attempts = attempts + 1, next_attempt = $2, holder = $3, \
-                 held_until = (SELECT d.micros FROM database_time d) + $4 WHERE id = $1";
+                 node = $4, held_until = (SELECT d.micros FROM database_time d) + $5 WHERE id = $1";
             let next = now.after(pause(letter.attempts));
-            connection.execute(sql, values![letter.id, next, holder, hold]).await?;
+            connection.execute(sql, values![letter.id, next, attempt, node, hold]).await?;
             Ok(Some(letter))
         });
         taken.await

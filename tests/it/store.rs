@@ -1,6 +1,6 @@
 //! The store's contract, held by SQLite and PostgreSQL alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use portcullis::identity::grant::Grant;
 use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
-    Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter,
+    Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
     LetterKind, Migrate, NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn,
     StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
@@ -85,6 +85,7 @@ contract! {
     changes_are_what_others_must_notice_and_nothing_else
     the_change_log_reaches_back_thirty_seconds
     letters_go_out_one_at_a_time_and_are_free_when_holding_ends
+    one_node_takes_several_letters_while_no_other_takes_any
     a_letter_asked_for_again_is_one_letter
     the_outbox_has_a_bound
     a_letter_taken_over_is_not_the_former_holders_any_more
@@ -1193,13 +1194,46 @@ impl Bed {
 
     /// Takes a letter and holds it this long; the next attempt is a minute later.
     async fn take(&self, hold: Duration) -> Option<HeldLetter> {
-        let pause = |_| Duration::from_mins(1);
-        self.store.find_letter_to_send(self.clock.now(), id(), hold, pause).await.unwrap()
+        self.take_for(id(), hold).await
+    }
+
+    async fn take_for(&self, node: Uuid, hold: Duration) -> Option<HeldLetter> {
+        let (holder, pause) = (Holder { node, attempt: id() }, |_| Duration::from_mins(1));
+        self.store.find_letter_to_send(self.clock.now(), holder, hold, pause).await.unwrap()
     }
 }
 
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
+
+async fn one_node_takes_several_letters_while_no_other_takes_any(bed: Bed) {
+    for who in ["ann", "bob", "cyd"] {
+        bed.ask(&format!("{who}@example.com"), Language::English).await;
+        bed.clock.advance(Duration::from_secs(1));
+    }
+    let (one, other) = (id(), id());
+    let takers: Vec<_> = (0..8).map(|at| bed.take_for([one, other][at % 2], LONG)).collect();
+    let taken: Vec<_> =
+        futures_util::future::join_all(takers).await.into_iter().flatten().collect();
+    assert_eq!(taken.len(), 3, "{taken:?}");
+    let recipients: BTreeSet<_> = taken.iter().map(|letter| &*letter.recipient).collect();
+    assert_eq!(recipients.len(), 3, "each was taken once");
+    bed.clock.advance(LONG);
+    assert_eq!(bed.take_for(one, LONG).await, None, "due again, and still held");
+    let before: Vec<_> = taken.iter().map(|letter| letter.holder).collect();
+    for letter in &taken[..2] {
+        bed.store.update_letter_released(letter).await.unwrap();
+    }
+    let free = [bed.take_for(one, LONG).await, bed.take_for(other, LONG).await];
+    assert_eq!(free.iter().flatten().count(), 1, "the node that is at one goes on");
+    let again = free.into_iter().flatten().next().unwrap();
+    assert!(!before.contains(&again.holder));
+    for letter in [&taken[2], &again] {
+        bed.store.delete_letter(letter, None).await.unwrap();
+    }
+    let last = bed.take_for(other, LONG).await.unwrap();
+    assert_eq!(last.attempts, 1);
+}
 
 async fn letters_go_out_one_at_a_time_and_are_free_when_holding_ends(bed: Bed) {
     assert_eq!(bed.take(LONG).await, None);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Author, Conflict, EndSessions, Event, EventFilter, Flag, LetterKind, LinkKey, NewLetter,
-    NewLink, NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn,
+    Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, LetterKind, LinkKey,
+    NewLetter, NewLink, NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn,
     StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
@@ -223,7 +223,8 @@ async fn call_outbox(store: &Store) -> Result<(), StoreError> {
         queued_at: AT,
     };
     store.insert_letter(&letter, 10).await?;
-    let (who, second) = (uuid::Uuid::nil(), Duration::from_secs(1));
+    let nil = uuid::Uuid::nil();
+    let (who, second) = (Holder { node: nil, attempt: nil }, Duration::from_secs(1));
     let letter = store.find_letter_to_send(AT, who, second, |_| second).await?.unwrap();
     store.update_letter_hold(&letter, second).await?;
     let subject = store.list_users(None, 1).await?[0].id;

@@ -1,7 +1,8 @@
 """A mail server on 127.0.0.1 that does what a file says: mail.py PORT DIRECTORY [OPTION...]
 
 The file DIRECTORY/mode holds one of: accept; a refusal of the recipient such as "rcpt 450 later"; "drop": the
-connection is cut in the middle of the message; "hang": no greeting; "hang-data": no answer to the message;
+connection is cut in the middle of the message; "hang": no greeting; "hang-for ADDRESS": no answer to that
+recipient; "hang-data": no answer to the message;
 "keep-silent": the message is kept, and that is not said. Each message becomes DIRECTORY/N.json. DIRECTORY/seen
 gets a line for each connection and for each mode at which something happened.
 
@@ -22,6 +23,8 @@ from aiosmtpd.smtp import SMTP, AuthResult
 port, directory, options = int(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
 user = options[options.index("--user") + 1] if "--user" in options else None
 open_now, most_open, count = 0, 0, 0
+# Who sends on each connection that is open, and how many different ones did at the same time at most.
+senders, most_senders = {}, 0
 
 
 def mode():
@@ -38,7 +41,17 @@ async def for_ever():
 
 
 class Handler:
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        global most_senders
+        senders[server] = address
+        most_senders = max(most_senders, len(set(senders.values())))
+        envelope.mail_from = address
+        return "250 fine"
+
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if mode() == f"hang-for {address}":
+            note(mode())
+            await for_ever()
         if mode().startswith("rcpt "):
             note(mode())
             return mode().removeprefix("rcpt ")
@@ -69,6 +82,7 @@ def keep(server, session, envelope):
         "is_tls": session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None,
         "user": session.auth_data.decode() if session.auth_data else None,
         "most_open": most_open,
+        "most_senders": most_senders,
     }
     half = directory / "half"
     half.write_text(json.dumps(kept))
@@ -93,6 +107,7 @@ class Server(SMTP):
         if self.is_open:
             self.is_open = False
             open_now -= 1
+            senders.pop(self, None)
         super().connection_lost(error)
 
     async def _handle_client(self):

@@ -1,0 +1,26 @@
+-- Invitations to make an account: whom, by whom, with which roles. One per e-mail.
+-- The token of its link is made for each attempt to send it; here is the digest of the last one.
+CREATE TABLE invitations (
+    id BLOB NOT NULL PRIMARY KEY,
+    email TEXT NOT NULL,
+    email_folded TEXT NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    invited_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    digest BLOB
+) STRICT;
+CREATE UNIQUE INDEX invitations_email ON invitations (email_folded);
+CREATE INDEX invitations_expires ON invitations (expires_at);
+
+CREATE TABLE invitation_roles (
+    invitation BLOB NOT NULL REFERENCES invitations (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    PRIMARY KEY (invitation, role)
+) STRICT;
+
+-- The node that is at a letter: one node sends at a time, several letters at once.
+ALTER TABLE outbox ADD COLUMN node BLOB;
+
+UPDATE schema SET version = 4;
