@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::identity::grant::is_role_name;
 use crate::identity::hashing::Busy;
+use crate::identity::password::Rejected;
 use crate::identity::user::{Profile, User, fold_email, is_username, normalise_email};
 use crate::session::OpenError;
 use crate::store::{Conflict, Event, NewUser, StoreError};
@@ -80,7 +81,7 @@ pub enum Mistake {
     Closed,
     /// The password policy refused the password; the reason is for the person.
     #[error("{0}")]
-    Password(String),
+    Password(Rejected),
     /// Too many attempts, or the hashing queue is full: 429.
     #[error("too many attempts")]
     TooMany(Duration),

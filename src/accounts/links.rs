@@ -15,6 +15,7 @@ use super::{Accounts, Actor, Mistake, People};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::identity::keys::sha256;
+use crate::identity::password::Rejected;
 use crate::identity::user::User;
 use crate::limit::Attempt;
 use crate::store::{Changed, Conflict, Event, StoreError, TokenKind, UserToken};
@@ -59,7 +60,7 @@ pub enum LinkError {
     Verified,
     /// The password policy refused the password; the reason is for the person.
     #[error("{0}")]
-    Password(String),
+    Password(Rejected),
     /// Too many tokens that were none, or the hashing queue is full: 429.
     #[error("too many attempts")]
     TooMany(Duration),

@@ -138,7 +138,7 @@ impl People {
         from: Option<IpAddr>,
     ) -> Result<String, Mistake> {
         password::check(password.expose_secret(), user, &self.rules.load().password)
-            .map_err(|rejected| Mistake::Password(rejected.0))?;
+            .map_err(Mistake::Password)?;
         Ok(self.hasher.hash(password, from).await?)
     }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Actor;
 use crate::clock::Timestamp;
@@ -24,9 +23,13 @@ use crate::web::cors::{let_listed_read, preflight_answer, preflight_method};
 use crate::web::failure::Failure;
 use crate::web::fields::Fields;
 use crate::web::form::FormError;
+use crate::web::language::Language;
 use crate::web::origin::{Origin, Site, site_of};
+use crate::web::page::Frame;
+pub use crate::web::return_to::encode_query;
 use crate::web::return_to::{self, ReturnTo};
 use crate::web::target::Target;
+use crate::web::text::Text;
 
 /// An answer of a page or an endpoint.
 pub type Answer = Response<Full<Bytes>>;
@@ -63,10 +66,6 @@ pub struct Visit {
     pub policy: Arc<Policy>,
 }
 
-/// Everything but the unreserved characters (RFC 3986 section 2.3).
-const QUERY_VALUE: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 /// The decoded segments of a target below a prefix such as `/auth`: `/auth/jwt/login` gives
 /// `["jwt", "login"]`, `/auth` itself nothing but an empty list. `None` elsewhere, and for targets in
 /// an irregular form, which nothing below the portal permits.
@@ -84,20 +83,20 @@ pub fn segments_below(target: &Target, prefix: &str) -> Option<Vec<String>> {
     segments.map(|segment| String::from_utf8(segment.to_vec()).ok()).collect()
 }
 
-/// Encodes a value for a query.
-#[must_use]
-pub fn encode_query(value: &str) -> String {
-    utf8_percent_encode(value, QUERY_VALUE).to_string()
-}
-
 /// The address of a portal page, as a link from `own` works: a path, or an absolute URL where
 /// `sessions.cookie.domain` puts the portal on one host only.
 #[must_use]
 pub fn portal_address(config: &Config, page: &str) -> String {
+    format!("{}/{page}", portal_root(config))
+}
+
+/// What every address of [`portal_address`] begins with.
+#[must_use]
+pub fn portal_root(config: &Config) -> String {
     let path = &config.portal.path;
     match config.sessions.cookie.domain {
-        Some(_) => format!("{}{path}/{page}", config.public_url),
-        None => format!("{path}/{page}"),
+        Some(_) => format!("{}{path}", config.public_url),
+        None => path.clone(),
     }
 }
 
@@ -181,12 +180,12 @@ pub fn form_failure(error: &FormError) -> Failure {
         FormError::NotAForm | FormError::Malformed(_) => StatusCode::BAD_REQUEST,
         FormError::TimedOut => StatusCode::REQUEST_TIMEOUT,
     };
-    Failure::new(status).explanation(format!("The form could not be read: {error}."))
+    Failure::new(status).explanation(Text::of("error-form")).cause(error.to_string())
 }
 
 fn unavailable() -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE)
-        .explanation("Signing in does not work at the moment. Please try again in a minute.")
+        .explanation(Text::of("error-sign-in-down"))
         .header(RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
@@ -195,6 +194,34 @@ impl Visit {
     #[must_use]
     pub fn segments(&self) -> Option<Vec<String>> {
         segments_below(&self.target, &self.config.portal.path)
+    }
+
+    /// The language of whoever asks: by the choice made on a page, else by what the browser says.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        self.config.language_of(&self.headers)
+    }
+
+    /// What a page shown to this visit is framed by; `address` is where it can be asked for again.
+    #[must_use]
+    pub fn frame<'a>(&'a self, address: &'a str) -> Frame<'a> {
+        Frame {
+            pages: &self.config.portal.pages,
+            language: self.language(),
+            portal: &self.config.portal.path,
+            address,
+            request_id: &self.request_id,
+        }
+    }
+
+    /// Where what is asked for can be asked for again: a form that was sent, by its page.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        let whole = self.target.raw();
+        if matches!(self.method, Method::GET | Method::HEAD) {
+            return whole;
+        }
+        whole.split('?').next().unwrap_or_default()
     }
 
     /// The method, HEAD read as GET.
@@ -221,13 +248,13 @@ impl Visit {
     pub fn identity(&self) -> Result<Option<(&Arc<Identity>, Carrier)>, Failure> {
         if self.has_two_authorizations {
             return Err(Failure::new(StatusCode::BAD_REQUEST)
-                .explanation("The request carries two Authorization headers."));
+                .cause("the request carries two Authorization headers"));
         }
         match &self.caller {
             Ok(Caller::Anonymous) => Ok(None),
             Ok(Caller::Known(identity, carrier)) => Ok(Some((identity, *carrier))),
             Err(RecogniseError::Contradiction) => Err(Failure::new(StatusCode::BAD_REQUEST)
-                .explanation("The request carries credentials of two different people.")),
+                .cause("the request carries credentials of two different people")),
             Err(RecogniseError::Unavailable) => Err(unavailable()),
         }
     }

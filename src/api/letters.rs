@@ -14,7 +14,6 @@ use crate::mail::AskError;
 use crate::store::LetterKind;
 use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
-use crate::web::language::Language;
 
 impl Api {
     /// Asks for a letter: 202, whoever it is for. Where no mail is sent nothing comes of it.
@@ -28,7 +27,7 @@ impl Api {
         let text = given.text("email").unwrap_or_default();
         let typed = TypedEmail::parse(&text);
         let email = typed.map_err(|_| unprocessable(&[Complaint::NotAnEmail("email", text)]))?;
-        let (language, from) = (Language::of(&visit.headers), visit.actor());
+        let (language, from) = (visit.language(), visit.actor());
         match self.accounts.ask_for_letter(kind, &email, language, &from).await {
             Ok(()) => json(StatusCode::ACCEPTED, &json!(null)),
             Err(AskError::TooMany(after)) => Err(Failure::too_many(after)),

@@ -51,7 +51,7 @@ fn failure_of(kind: LinkKind, error: LinkError) -> Failure {
         })),
         LinkError::Verified => bad(json!("VERIFY_USER_ALREADY_VERIFIED")),
         LinkError::Password(reason) => {
-            bad(json!({"code": "RESET_PASSWORD_INVALID_PASSWORD", "reason": reason}))
+            bad(json!({"code": "RESET_PASSWORD_INVALID_PASSWORD", "reason": reason.to_string()}))
         }
         LinkError::TooMany(after) => Failure::too_many(after),
         LinkError::Failed(Mistake::Store(error)) => store_failure(error),

@@ -76,7 +76,7 @@ impl Api {
     pub async fn serve<B: RequestBody>(&self, visit: &Visit, body: B) -> Answer {
         let mut answer = match self.dispatch(visit, body).await {
             Ok(answer) => answer,
-            Err(failure) => failure.answer(false, &visit.request_id),
+            Err(failure) => failure.as_json(&visit.request_id),
         };
         visit.finish(&mut answer, self.accounts.sessions());
         answer
@@ -90,7 +90,7 @@ impl Api {
             return Ok(answer);
         }
         let outcome = self.answer(&endpoint, visit, body).await;
-        let mut answer = outcome.unwrap_or_else(|failure| failure.answer(false, &visit.request_id));
+        let mut answer = outcome.unwrap_or_else(|failure| failure.as_json(&visit.request_id));
         visit.add_cors(&mut answer);
         Ok(answer)
     }

@@ -15,7 +15,6 @@ use crate::session::Identity;
 use crate::store::Conflict;
 use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
-use crate::web::language::Language;
 
 /// The codes of what may be wrong with an account, which differ between making and changing one.
 struct Codes {
@@ -44,7 +43,7 @@ impl Api {
             password: given.text("password").unwrap_or_default().into(),
             profile: profile_of(&mut given),
         };
-        let (email, language) = (asked.email.clone(), Language::of(&visit.headers));
+        let (email, language) = (asked.email.clone(), visit.language());
         let made = self.accounts.register(asked, language, &visit.actor()).await;
         let user = made.map_err(|mistake| mistake_failure(mistake, &REGISTERING, email))?;
         show(StatusCode::CREATED, &user)
@@ -73,7 +72,7 @@ impl Api {
             } else {
                 Confirmation::NotAsked
             },
-            language: Language::of(&visit.headers),
+            language: visit.language(),
             from: &visit.actor(),
         };
         let changed = self.accounts.change_own(asked).await;
@@ -161,7 +160,7 @@ fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
             unprocessable(&[Complaint::Unfit(field, reason, String::new())])
         }
         Mistake::Closed => Failure::new(StatusCode::FORBIDDEN),
-        Mistake::Password(reason) => refused_password(codes, &reason),
+        Mistake::Password(reason) => refused_password(codes, &reason.to_string()),
         Mistake::TooMany(after) => Failure::too_many(after),
         Mistake::Conflict(Conflict::Email) => bad(codes.exists),
         Mistake::Conflict(Conflict::LastSuperuser) => bad("LAST_SUPERUSER"),

@@ -24,7 +24,6 @@ pub(super) fn run(desk: &mut Desk) -> Result<(), Failure> {
         ServeError::Start(
             StartError::Configuration(_)
             | StartError::Secret(_)
-            | StartError::Pages(_)
             | StartError::Carrier(_)
             | StartError::Mail(_)
             | StartError::Thread(_),

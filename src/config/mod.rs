@@ -26,9 +26,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::web::language::Language;
 use crate::web::origin::Origin;
 
 /// Where `/metrics` and `/health/*` are unless the file says otherwise.
@@ -129,6 +131,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The language in which somebody is shown pages, by what their request says.
+    #[must_use]
+    pub fn language_of(&self, headers: &HeaderMap) -> Language {
+        let cookie = self.sessions.cookie.language_name();
+        Language::chosen(headers, &cookie, &self.portal.pages.languages())
+    }
+
     /// Says where in its file a problem stands that another module found.
     #[must_use]
     pub fn diagnose(&self, problem: &Problem) -> Diagnostic {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use super::KeyPath;
+use crate::web::page::Pages;
 
 /// `database`.
 #[derive(Clone, Debug)]
@@ -70,14 +72,14 @@ pub struct Hashing {
 }
 
 /// `portal`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Portal {
     /// Begins with `/`, does not end with one, is not `/`.
     pub path: String,
     /// Where `FastAPI` Users' addresses are served as well, if anywhere. Same shape as `path`.
     pub users_path: Option<String>,
-    /// Heading of the sign-in page.
-    pub title: String,
+    /// How the pages look and what they say.
+    pub pages: Arc<Pages>,
 }
 
 /// `sessions`.
@@ -117,6 +119,14 @@ pub struct SessionCookie {
     pub same_site: SameSite,
     /// `Secure` attribute.
     pub secure: bool,
+}
+
+impl SessionCookie {
+    /// The name of the cookie that keeps the language somebody chose.
+    #[must_use]
+    pub fn language_name(&self) -> String {
+        format!("{}-language", self.wire_name)
+    }
 }
 
 /// `SameSite` attribute.

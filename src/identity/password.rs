@@ -3,18 +3,106 @@
 //! Judges new passwords only; what people sign in with is never judged.
 
 use unicode_normalization::UnicodeNormalization as _;
-use zxcvbn::feedback::Feedback;
+use zxcvbn::feedback::{Feedback, Warning};
 use zxcvbn::matching::patterns::{DictionaryPattern, MatchPattern};
 use zxcvbn::{Score, zxcvbn};
 
 use crate::config::PasswordPolicy;
+use crate::web::text::Text;
 
 use super::user::User;
 
-/// Why a password is refused, in words that help.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Rejected(pub String);
+/// Why a password is refused, in words that help: as JSON and the command line say it, and by
+/// [`Rejected::text`] as pages do.
+#[derive(Clone, Copy, PartialEq, Debug, thiserror::Error)]
+pub enum Rejected {
+    /// It has fewer characters than this.
+    #[error("Password should be at least {0} characters")]
+    TooShort(usize),
+    /// It has more characters than this.
+    #[error("Password should be at most {0} characters")]
+    TooLong(usize),
+    /// It is made of the person's own data.
+    #[error("Password should not contain {}", .0.as_str())]
+    Own(Part),
+    /// Everybody takes it.
+    #[error("Password is too common")]
+    Common,
+    /// Guessers find it soon, perhaps for a cause that can be named.
+    #[error("Password is too easy to guess{}", .0.map(|why| format!(". {why}")).unwrap_or_default())]
+    Guessable(Option<Warning>),
+}
+
+/// A part of the person's own data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// The e-mail, or what stands before its `@`.
+    Email,
+    /// The username.
+    Username,
+    /// The first name.
+    FirstName,
+    /// The last name.
+    LastName,
+    /// The organization.
+    Organization,
+}
+
+impl Part {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "e-mail",
+            Self::Username => "username",
+            Self::FirstName => "first name",
+            Self::LastName => "last name",
+            Self::Organization => "organization",
+        }
+    }
+}
+
+impl Rejected {
+    /// The reason as pages say it.
+    #[must_use]
+    pub fn text(self) -> Text {
+        match self {
+            Self::TooShort(least) => Text::of("password-too-short").with("count", least),
+            Self::TooLong(most) => Text::of("password-too-long").with("count", most),
+            Self::Own(Part::Email) => Text::of("password-has-email"),
+            Self::Own(Part::Username) => Text::of("password-has-username"),
+            Self::Own(Part::FirstName) => Text::of("password-has-first-name"),
+            Self::Own(Part::LastName) => Text::of("password-has-last-name"),
+            Self::Own(Part::Organization) => Text::of("password-has-organization"),
+            Self::Common => Text::of("password-common"),
+            Self::Guessable(warning) => guessable(warning),
+        }
+    }
+}
+
+fn guessable(warning: Option<Warning>) -> Text {
+    match warning {
+        None => Text::of("password-guessable"),
+        Some(Warning::StraightRowsOfKeysAreEasyToGuess) => Text::of("password-rows"),
+        Some(Warning::ShortKeyboardPatternsAreEasyToGuess) => Text::of("password-patterns"),
+        Some(Warning::RepeatsLikeAaaAreEasyToGuess) => Text::of("password-repeats"),
+        Some(Warning::RepeatsLikeAbcAbcAreOnlySlightlyHarderToGuess) => {
+            Text::of("password-repeated-words")
+        }
+        Some(
+            Warning::ThisIsATop10Password
+            | Warning::ThisIsATop100Password
+            | Warning::ThisIsACommonPassword,
+        ) => Text::of("password-listed"),
+        Some(Warning::ThisIsSimilarToACommonlyUsedPassword) => Text::of("password-nearly-listed"),
+        Some(Warning::SequencesLikeAbcAreEasyToGuess) => Text::of("password-sequences"),
+        Some(Warning::RecentYearsAreEasyToGuess) => Text::of("password-years"),
+        Some(Warning::AWordByItselfIsEasyToGuess) => Text::of("password-word"),
+        Some(Warning::DatesAreOftenEasyToGuess) => Text::of("password-dates"),
+        Some(
+            Warning::NamesAndSurnamesByThemselvesAreEasyToGuess
+            | Warning::CommonNamesAndSurnamesAreEasyToGuess,
+        ) => Text::of("password-names"),
+    }
+}
 
 /// Characters a part of the profile must have to be looked for inside a password; shorter ones
 /// stand in too many words. A password that *is* such a part is refused whatever its length.
@@ -44,24 +132,24 @@ const MAX_PIECES: usize = 4;
 pub fn check(password: &str, user: &User, policy: &PasswordPolicy) -> Result<(), Rejected> {
     let length = password.chars().count();
     if length < policy.min_length {
-        return reject(format!("Password should be at least {} characters", policy.min_length));
+        return Err(Rejected::TooShort(policy.min_length));
     }
     if length > policy.max_length {
-        return reject(format!("Password should be at most {} characters", policy.max_length));
+        return Err(Rejected::TooLong(policy.max_length));
     }
     let profile = profile_parts(user);
     if policy.deny_profile {
         let folded = fold(password);
-        if let Some((what, _)) = profile.iter().find(|(_, part)| is_made_of(&folded, part)) {
-            return reject(format!("Password should not contain {what}"));
+        if let Some((part, _)) = profile.iter().find(|(_, words)| is_made_of(&folded, words)) {
+            return Err(Rejected::Own(*part));
         }
     }
     let pieces = pieces(password);
     if policy.deny_common && pieces.iter().all(|piece| is_common(piece)) {
-        return reject("Password is too common".to_owned());
+        return Err(Rejected::Common);
     }
     if policy.min_strength > 0 {
-        let known: Vec<&str> = profile.iter().map(|(_, part)| part.as_str()).collect();
+        let known: Vec<&str> = profile.iter().map(|(_, words)| words.as_str()).collect();
         return check_strength(&pieces, &known, policy.min_strength);
     }
     Ok(())
@@ -83,30 +171,23 @@ fn check_strength(pieces: &[String], known: &[&str], min_strength: u8) -> Result
         }
         warning = warning.or_else(|| entropy.feedback().and_then(Feedback::warning));
     }
-    reject(match warning {
-        Some(warning) => format!("Password is too easy to guess. {warning}"),
-        None => "Password is too easy to guess".to_owned(),
-    })
+    Err(Rejected::Guessable(warning))
 }
 
-const fn reject(reason: String) -> Result<(), Rejected> {
-    Err(Rejected(reason))
-}
-
-/// What a guesser who knows the person tries first, folded, with the words that name it.
-fn profile_parts(user: &User) -> Vec<(&'static str, String)> {
+/// What a guesser who knows the person tries first, folded, and what it is.
+fn profile_parts(user: &User) -> Vec<(Part, String)> {
     let local = user.email.rsplit_once('@').map(|(local, _)| local.to_owned());
     [
-        ("e-mail", Some(user.email.clone())),
-        ("e-mail", local),
-        ("username", user.username.clone()),
-        ("first name", user.profile.first_name.clone()),
-        ("last name", user.profile.last_name.clone()),
-        ("organization", user.profile.organization.clone()),
+        (Part::Email, Some(user.email.clone())),
+        (Part::Email, local),
+        (Part::Username, user.username.clone()),
+        (Part::FirstName, user.profile.first_name.clone()),
+        (Part::LastName, user.profile.last_name.clone()),
+        (Part::Organization, user.profile.organization.clone()),
     ]
     .into_iter()
-    .filter_map(|(what, part)| Some((what, fold(part?.trim()))))
-    .filter(|(_, part)| !part.is_empty())
+    .filter_map(|(part, words)| Some((part, fold(words?.trim()))))
+    .filter(|(_, words)| !words.is_empty())
     .collect()
 }
 
@@ -164,7 +245,8 @@ mod tests {
     }
 
     fn reason(password: &str, policy: &PasswordPolicy) -> String {
-        check(password, &person(), policy).map_or_else(|rejected| rejected.0, |()| String::new())
+        check(password, &person(), policy)
+            .map_or_else(|rejected| rejected.to_string(), |()| String::new())
     }
 
     #[test]

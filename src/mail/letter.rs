@@ -122,13 +122,17 @@ impl Stationery {
         form: &str,
         to: &Addressee,
     ) -> Result<String, WriteError> {
-        let name = format!("{}.{}.{form}", kind.as_str(), language.code());
+        let name = |language: Language| format!("{}.{}.{form}", kind.as_str(), language.code());
+        // Pages may speak languages that letters do not.
+        let is_known = self.templates.get_template(&name(language)).is_ok();
+        let language = if is_known { language } else { Language::ENGLISH };
         let context = context! {
             site => self.head.site.as_str(),
             link => to.link.expose_secret(),
             language => language.code(),
         };
-        let template = self.templates.get_template(&name).map_err(WriteError::Template)?;
+        let template =
+            self.templates.get_template(&name(language)).map_err(WriteError::Template)?;
         template.render(context).map_err(WriteError::Template)
     }
 }
@@ -180,7 +184,7 @@ mod tests {
         let stationery = stationery();
         let mut subjects = std::collections::BTreeSet::new();
         for kind in [LetterKind::Reset, LetterKind::Verify] {
-            for language in Language::ALL {
+            for language in Language::BUILT_IN {
                 let to = addressee("Ann@bücher.example");
                 let (subject, text) = stationery.text(kind, language, &to).unwrap();
                 assert!(!subject.contains('\n') && subject.contains("auth.example.com"));
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_message_names_who_it_is_from_and_to_in_spellings_mail_knows() {
         let id = Uuid::from_u128(7);
-        let letter = letter(LetterKind::Reset, Language::German);
+        let letter = letter(LetterKind::Reset, Language::GERMAN);
         let now = Timestamp::from_seconds(1_800_000_000);
         let to = addressee("Ann@bücher.example");
         let message = stationery().write(&letter, &to, now, id).unwrap();
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_address_with_a_line_break_makes_no_header() {
-        let letter = letter(LetterKind::Verify, Language::English);
+        let letter = letter(LetterKind::Verify, Language::ENGLISH);
         let now = Timestamp::from_seconds(0);
         for email in ["ann\r\nBcc: eve@example.com", "ann\n", "a b", ""] {
             let to = addressee(&format!("{email}@example.com"));

@@ -24,6 +24,7 @@ use crate::identity::user::RoleGrant;
 use crate::web::authority::Authority;
 use crate::web::headers::{Preset, Separator, UserField};
 use crate::web::origin::Origin;
+use crate::web::page::Pages;
 use crate::web::target::{Forms, Target};
 
 /// The id of the person who holds `admin`.
@@ -192,7 +193,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
             access_log: AccessLog::Off,
         },
         hashing: Hashing { concurrent: 1, queue: 64 },
-        portal: Portal { path: "/auth".into(), users_path: None, title: "Sign in".into() },
+        portal: Portal { path: "/auth".into(), users_path: None, pages: Pages::built_in() },
         sessions: Sessions {
             cookie: cookie(),
             plain: lifetimes,

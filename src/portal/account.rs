@@ -5,10 +5,12 @@ use serde::Serialize;
 
 use super::forms::{Purpose, TOKEN_FIELD, session_token};
 use super::sign_in::sign_in_address;
-use super::{Portal, ShownHeaders};
+use super::{Portal, ShownHeaders, render};
 use crate::accounts::visit::{Answer, Visit, see_other};
+use crate::identity::user::Method;
 use crate::session::Identity;
 use crate::web::failure::Failure;
+use crate::web::text::Text;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -17,12 +19,13 @@ struct Shown<'a> {
     is_verified: bool,
     is_superuser: bool,
     username: Option<&'a str>,
-    /// Label and value of the profile fields that are filled.
-    profile: Vec<(&'static str, &'a str)>,
+    organization: Option<&'a str>,
+    department: Option<&'a str>,
+    phone: Option<&'a str>,
     roles: Vec<ShownRole<'a>>,
     permissions: &'a [String],
     applications: Vec<ShownHeaders>,
-    method: &'static str,
+    method: Text,
     signed_in_at: String,
     expires_at: String,
     token_field: &'static str,
@@ -49,28 +52,28 @@ impl Portal {
             is_verified: user.is_verified,
             is_superuser: user.is_superuser,
             username: user.username(),
-            profile: filled_profile(identity),
+            organization: user.organization(),
+            department: user.department(),
+            phone: user.phone(),
             roles: shown_roles(identity),
             permissions: &identity.subject.access.expanded,
             applications: (self.preview)(visit, identity),
-            method: identity.session().method.as_str(),
+            method: method_text(identity.session().method),
             signed_in_at: identity.session().created_at.to_string(),
             expires_at: identity.session().expires_at.to_string(),
             token_field: TOKEN_FIELD,
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
         };
-        Ok(self.render(visit, "account", StatusCode::OK, shown))
+        Ok(render(visit, "account", StatusCode::OK, shown))
     }
 }
 
-fn filled_profile(identity: &Identity) -> Vec<(&'static str, &str)> {
-    let user = identity.user();
-    let fields = [
-        ("Organization", user.organization()),
-        ("Department", user.department()),
-        ("Phone", user.phone()),
-    ];
-    fields.into_iter().filter_map(|(label, value)| Some((label, value?))).collect()
+/// How somebody signed in, as pages say it.
+fn method_text(method: Method) -> Text {
+    match method {
+        Method::Password => Text::of("method-password"),
+        Method::Provider => Text::of("method-provider"),
+    }
 }
 
 /// The roles in force, each with its end if it has one.
@@ -95,14 +98,16 @@ mod tests {
             is_verified: false,
             is_superuser: true,
             username: Some("ann"),
-            profile: vec![("Phone", "+1")],
+            organization: None,
+            department: None,
+            phone: Some("+1"),
             roles,
             permissions,
             applications: vec![ShownHeaders {
-                label: "By default".into(),
+                routes: String::new(),
                 headers: vec![("X-Auth-Email".into(), "ann@example.com".into())],
             }],
-            method: "password",
+            method: method_text(Method::Password),
             signed_in_at: "2026-01-01T00:00:00Z".into(),
             expires_at: "2026-01-01T12:00:00Z".into(),
             token_field: TOKEN_FIELD,

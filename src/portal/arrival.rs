@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::forms::sends_form_cookie;
 use super::sign_in::{other_host, sign_in_address};
 use super::trail::{Cause, Note, Symptoms, Trail, diagnose};
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, encode_query, see_other};
 use crate::session::CookieCredential;
 use crate::web::failure::Failure;
@@ -33,7 +33,7 @@ impl Portal {
     pub(super) async fn arrive(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
         let next = query.get("next");
         if query.get("probe").is_some() {
-            return Ok(self.answer_probe(visit, next));
+            return Ok(answer_probe(visit, next));
         }
         let sessions = self.accounts.sessions();
         if visit.identity()?.is_some() {
@@ -61,44 +61,43 @@ impl Portal {
             is_ahead: note.is_ahead(visit.now),
             ..symptoms(visit)
         });
-        Ok(self.explain(visit, cause, Some(&note.host), next))
+        Ok(explain(visit, cause, Some(&note.host), next))
     }
+}
 
-    /// The page after too many bounces.
-    pub(super) fn explain_loop(&self, visit: &Visit, next: Option<&str>) -> Answer {
-        let other = next.and_then(other_host);
-        let cause = diagnose(&Symptoms { other: other.as_deref(), ..symptoms(visit) });
-        let mut answer = self.explain(visit, cause, other.as_deref(), next);
-        add_cookie(&mut answer, Trail::clear_cookie(&visit.config.sessions.cookie));
-        answer
+/// Whether the probing cookie came back: a sign-in form once more if so.
+fn answer_probe(visit: &Visit, next: Option<&str>) -> Answer {
+    if sends_form_cookie(visit) {
+        let address = sign_in_address(visit, Some(next.unwrap_or("/")));
+        return see_other(&format!("{address}&form=lost"));
     }
+    explain(visit, diagnose(&symptoms(visit)), None, next)
+}
 
-    /// Whether the probing cookie came back: a sign-in form once more if so.
-    fn answer_probe(&self, visit: &Visit, next: Option<&str>) -> Answer {
-        if sends_form_cookie(visit) {
-            let address = sign_in_address(visit, Some(next.unwrap_or("/")));
-            return see_other(&format!("{address}&form=lost"));
-        }
-        self.explain(visit, diagnose(&symptoms(visit)), None, next)
-    }
+/// The page after too many bounces.
+pub(super) fn explain_loop(visit: &Visit, next: Option<&str>) -> Answer {
+    let other = next.and_then(other_host);
+    let cause = diagnose(&Symptoms { other: other.as_deref(), ..symptoms(visit) });
+    let mut answer = explain(visit, cause, other.as_deref(), next);
+    add_cookie(&mut answer, Trail::clear_cookie(&visit.config.sessions.cookie));
+    answer
+}
 
-    /// The page that says why a sign-in does not hold.
-    pub(super) fn explain(
-        &self,
-        visit: &Visit,
-        cause: Cause,
-        other: Option<&str>,
-        next: Option<&str>,
-    ) -> Answer {
-        let host = visit.own_origin.host.as_str();
-        let shown = Explained {
-            cause: cause.as_str(),
-            host,
-            other: other.filter(|other| *other != host),
-            again: sign_in_address(visit, next),
-        };
-        self.render(visit, "diagnosis", StatusCode::BAD_REQUEST, shown)
-    }
+/// The page that says why a sign-in does not hold.
+pub(super) fn explain(
+    visit: &Visit,
+    cause: Cause,
+    other: Option<&str>,
+    next: Option<&str>,
+) -> Answer {
+    let host = visit.own_origin.host.as_str();
+    let shown = Explained {
+        cause: cause.as_str(),
+        host,
+        other: other.filter(|other| *other != host),
+        again: sign_in_address(visit, next),
+    };
+    render(visit, "diagnosis", StatusCode::BAD_REQUEST, shown)
 }
 
 /// What is seen of a visit by itself.

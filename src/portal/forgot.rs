@@ -3,25 +3,25 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::arrival::symptoms;
+use super::arrival::{explain, symptoms};
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
 use super::sign_in::sign_in_address;
 use super::trail::diagnose;
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::TypedEmail;
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::mail::AskError;
 use crate::store::LetterKind;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
-use crate::web::language::Language;
+use crate::web::text::Text;
 
 /// What the form shows.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Shown {
     email: String,
-    error: Option<&'static str>,
-    email_error: Option<&'static str>,
+    error: Option<Text>,
+    email_error: Option<Text>,
     sign_in: String,
     token_field: &'static str,
     token: String,
@@ -33,9 +33,6 @@ struct Asked<'a> {
     email: &'a str,
     sign_in: String,
 }
-
-const OUT_OF_DATE: &str = "This form was out of date. Please send it once more.";
-const NO_EMAIL: &str = "Please enter an e-mail address such as ann@example.com.";
 
 impl Portal {
     /// GET: the form.
@@ -58,26 +55,26 @@ impl Portal {
         match check_browser(visit, sessions, Purpose::Forgot, form.get(TOKEN_FIELD)) {
             Ok(()) => {}
             Err(Unbound::NoCookie) => {
-                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
+                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
             }
             Err(Unbound::Mismatch) => {
-                let shown = Shown { error: Some(OUT_OF_DATE), ..shown };
+                let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
                 return Ok(self.forgot_form(visit, StatusCode::FORBIDDEN, shown));
             }
         }
         let Ok(typed) = TypedEmail::parse(&shown.email) else {
-            let shown = Shown { email_error: Some(NO_EMAIL), ..shown };
+            let shown = Shown { email_error: Some(Text::of("email-wrong")), ..shown };
             return Ok(self.forgot_form(visit, StatusCode::UNPROCESSABLE_ENTITY, shown));
         };
-        let (language, from) = (Language::of(&visit.headers), visit.actor());
+        let (language, from) = (visit.language(), visit.actor());
         match self.accounts.ask_for_letter(LetterKind::Reset, &typed, language, &from).await {
             Ok(()) => {
                 let shown = Asked { email: &shown.email, sign_in: sign_in_address(visit, None) };
-                Ok(self.render(visit, "check-mail", StatusCode::OK, shown))
+                Ok(render(visit, "check-mail", StatusCode::OK, shown))
             }
             Err(AskError::TooMany(after)) => Err(Failure::too_many(after)
-                .explanation("Mail was asked for too often. Please wait a while.")
-                .link("Back to the sign-in page", sign_in_address(visit, None))),
+                .explanation(Text::of("forgot-too-many"))
+                .link(Text::of("back-to-sign-in"), sign_in_address(visit, None))),
             Err(AskError::Store(error)) => Err(store_failure(error)),
         }
     }
@@ -92,7 +89,7 @@ impl Portal {
         shown.sign_in = sign_in_address(visit, None);
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::Forgot);
-        let mut answer = self.render(visit, "forgot", status, shown);
+        let mut answer = render(visit, "forgot", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
     }
@@ -107,8 +104,8 @@ mod tests {
     async fn the_form_keeps_what_was_typed_and_says_what_is_wrong_with_it() {
         let shown = Shown {
             email: "<ann>".into(),
-            error: Some(OUT_OF_DATE),
-            email_error: Some(NO_EMAIL),
+            error: Some(Text::of("form-out-of-date")),
+            email_error: Some(Text::of("email-wrong")),
             ..Shown::default()
         };
         let page = page_of("forgot", shown).await;

@@ -5,18 +5,19 @@ use http::header::{REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::arrival::symptoms;
+use super::arrival::{explain, symptoms};
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
 use super::sign_in::{set_password_address, sign_in_address};
 use super::trail::diagnose;
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{
-    Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
+    Answer, Visit, clear_kept_pages, encode_query, form_failure, see_other, store_failure,
 };
 use crate::accounts::{LinkError, LinkKind, LinkState, Mistake};
 use crate::identity::user::User;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
 
 /// What a page with a button shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -25,8 +26,8 @@ struct Shown {
     link_token: String,
     email: String,
     min_length: usize,
-    error: Option<&'static str>,
-    password_error: Option<String>,
+    error: Option<Text>,
+    password_error: Option<Text>,
     token_field: &'static str,
     token: String,
 }
@@ -43,8 +44,6 @@ struct Over {
 struct Verified {
     home: String,
 }
-
-const OUT_OF_DATE: &str = "This form was out of date. Please send it once more.";
 
 const fn purpose_of(kind: LinkKind) -> Purpose {
     match kind {
@@ -78,10 +77,11 @@ impl Portal {
         match check_browser(visit, sessions, purpose_of(kind), form.get(TOKEN_FIELD)) {
             Ok(()) => {}
             Err(Unbound::NoCookie) => {
-                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
+                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
             }
             Err(Unbound::Mismatch) => {
-                return self.link_page(visit, kind, token, Some(OUT_OF_DATE)).await;
+                let error = Some(Text::of("form-out-of-date"));
+                return self.link_page(visit, kind, token, error).await;
             }
         }
         match kind {
@@ -114,11 +114,10 @@ impl Portal {
                 Ok(answer)
             }
             Err(LinkError::Password(reason)) => {
-                let shown =
-                    Shown { password_error: Some(format!("{reason}.")), ..Shown::default() };
+                let shown = Shown { password_error: Some(reason.text()), ..Shown::default() };
                 self.password_again(visit, token, shown).await
             }
-            Err(error) => self.link_refused(visit, LinkKind::Reset, error),
+            Err(error) => link_refused(visit, LinkKind::Reset, error),
         }
     }
 
@@ -134,29 +133,14 @@ impl Portal {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Ok(self.link_form(visit, LinkKind::Reset, status, with(shown, token, &user)))
             }
-            LinkState::Done | LinkState::Void => Ok(self.link_over(visit, LinkKind::Reset)),
+            LinkState::Done | LinkState::Void => Ok(link_over(visit, LinkKind::Reset)),
         }
     }
 
     async fn verify_email(&self, visit: &Visit, token: &str) -> Result<Answer, Failure> {
         match self.accounts.verify_email(token, &visit.actor()).await {
-            Ok(_) | Err(LinkError::Verified) => Ok(self.verified(visit)),
-            Err(error) => self.link_refused(visit, LinkKind::Verify, error),
-        }
-    }
-
-    fn link_refused(
-        &self,
-        visit: &Visit,
-        kind: LinkKind,
-        error: LinkError,
-    ) -> Result<Answer, Failure> {
-        match error {
-            LinkError::Void | LinkError::Verified => Ok(self.link_over(visit, kind)),
-            LinkError::TooMany(after) => Err(Failure::too_many(after)
-                .explanation("There were too many attempts. Please wait a while.")),
-            LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
-            error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
+            Ok(_) | Err(LinkError::Verified) => Ok(verified(visit)),
+            Err(error) => link_refused(visit, LinkKind::Verify, error),
         }
     }
 
@@ -166,16 +150,16 @@ impl Portal {
         visit: &Visit,
         kind: LinkKind,
         token: &str,
-        error: Option<&'static str>,
+        error: Option<Text>,
     ) -> Result<Answer, Failure> {
         match self.look(kind, token).await? {
             LinkState::Live(user) => {
-                let status = error.map_or(StatusCode::OK, |_| StatusCode::FORBIDDEN);
+                let status = error.as_ref().map_or(StatusCode::OK, |_| StatusCode::FORBIDDEN);
                 let shown = Shown { error, ..Shown::default() };
                 Ok(self.link_form(visit, kind, status, with(shown, token, &user)))
             }
-            LinkState::Done => Ok(self.verified(visit)),
-            LinkState::Void => Ok(self.link_over(visit, kind)),
+            LinkState::Done => Ok(verified(visit)),
+            LinkState::Void => Ok(link_over(visit, kind)),
         }
     }
 
@@ -198,30 +182,48 @@ impl Portal {
             LinkKind::Reset => "reset-password",
             LinkKind::Verify => "verify",
         };
-        let mut answer = self.render(visit, template, status, shown);
+        let address = link_address(visit, &shown.link_token);
+        let mut answer = visit.frame(&address).render(template, status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         hide_address(&mut answer);
         answer
     }
+}
 
-    fn verified(&self, visit: &Visit) -> Answer {
-        let shown = Verified { home: visit.home() };
-        let mut answer = self.render(visit, "verified", StatusCode::OK, shown);
-        hide_address(&mut answer);
-        answer
+fn link_refused(visit: &Visit, kind: LinkKind, error: LinkError) -> Result<Answer, Failure> {
+    match error {
+        LinkError::Void | LinkError::Verified => Ok(link_over(visit, kind)),
+        LinkError::TooMany(after) => {
+            Err(Failure::too_many(after).explanation(Text::of("link-too-many")))
+        }
+        LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
+        error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
     }
+}
 
-    /// The page for a link that is spent, past its end, made up or void.
-    fn link_over(&self, visit: &Visit, kind: LinkKind) -> Answer {
-        let is_reset = match kind {
-            LinkKind::Reset => true,
-            LinkKind::Verify => false,
-        };
-        let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
-        let mut answer = self.render(visit, "link-over", StatusCode::NOT_FOUND, shown);
-        hide_address(&mut answer);
-        answer
-    }
+fn verified(visit: &Visit) -> Answer {
+    let shown = Verified { home: visit.home() };
+    let mut answer = render(visit, "verified", StatusCode::OK, shown);
+    hide_address(&mut answer);
+    answer
+}
+
+/// The page for a link that is spent, past its end, made up or void.
+fn link_over(visit: &Visit, kind: LinkKind) -> Answer {
+    let is_reset = match kind {
+        LinkKind::Reset => true,
+        LinkKind::Verify => false,
+    };
+    let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
+    let mut answer = render(visit, "link-over", StatusCode::NOT_FOUND, shown);
+    hide_address(&mut answer);
+    answer
+}
+
+/// Where the page of a link can be asked for again, after its form was sent as well.
+pub(super) fn link_address(visit: &Visit, token: &str) -> String {
+    let path = visit.address().split('?').next().unwrap_or_default();
+    format!("{path}?token={}", encode_query(token))
 }
 
 fn with(shown: Shown, token: &str, user: &User) -> Shown {
@@ -246,8 +248,8 @@ mod tests {
             link_token: "link".into(),
             email: "ann@example.com".into(),
             min_length: 8,
-            password_error: Some("too short".into()),
-            error: Some(OUT_OF_DATE),
+            password_error: Some(Text::of("password-common")),
+            error: Some(Text::of("form-out-of-date")),
             ..Shown::default()
         };
         let page = page_of("reset-password", shown).await;

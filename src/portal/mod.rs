@@ -8,6 +8,7 @@ mod account;
 mod arrival;
 mod forgot;
 mod forms;
+mod language;
 mod links;
 mod set_up;
 mod sign_in;
@@ -20,6 +21,7 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
+use self::language::choose_language;
 use crate::accounts::visit::{Answer, Visit};
 use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
@@ -27,30 +29,13 @@ use crate::session::Identity;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::origin::Site;
-use crate::web::page::{PageError, Pages};
-
-/// The templates of the portal's pages, by name.
-const TEMPLATES: [(&str, &str); 13] = [
-    ("login", include_str!("templates/login.html")),
-    ("signed-in", include_str!("templates/signed-in.html")),
-    ("logout", include_str!("templates/logout.html")),
-    ("account", include_str!("templates/account.html")),
-    ("setup", include_str!("templates/setup.html")),
-    ("setup-over", include_str!("templates/setup-over.html")),
-    ("forgot", include_str!("templates/forgot.html")),
-    ("check-mail", include_str!("templates/check-mail.html")),
-    ("reset-password", include_str!("templates/reset-password.html")),
-    ("verify", include_str!("templates/verify.html")),
-    ("verified", include_str!("templates/verified.html")),
-    ("link-over", include_str!("templates/link-over.html")),
-    ("diagnosis", include_str!("templates/diagnosis.html")),
-];
+use crate::web::text::Text;
 
 /// The identity headers one kind of route sends, for the account page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ShownHeaders {
-    /// Which routes: `by default`, or the routes' names.
-    pub label: String,
+    /// Which routes, by their names; empty: by default.
+    pub routes: String,
     /// Name and value as an application gets them.
     pub headers: Vec<(String, String)>,
 }
@@ -65,7 +50,6 @@ pub struct Portal {
     accounts: Accounts,
     entropy: Entropy,
     preview: HeaderPreview,
-    pages: Arc<Pages>,
 }
 
 /// A page of the portal.
@@ -77,6 +61,7 @@ enum Page {
     Account,
     SetUp,
     Forgot,
+    Language,
     Link(LinkKind),
 }
 
@@ -90,6 +75,7 @@ impl Page {
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
             "forgot-password" => Some(Self::Forgot),
+            "language" => Some(Self::Language),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
             "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
@@ -101,30 +87,28 @@ impl Page {
             Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
                 &[Method::GET, Method::POST]
             }
-            Self::Continue | Self::Account => &[Method::GET],
+            Self::Continue | Self::Account | Self::Language => &[Method::GET],
         }
     }
 }
 
 impl Portal {
     /// Pages over accounts; `preview` renders the headers that the account page shows.
-    ///
-    /// # Errors
-    /// [`PageError`]: a template does not parse.
-    pub fn new(
-        accounts: Accounts,
-        entropy: Entropy,
-        preview: HeaderPreview,
-    ) -> Result<Self, PageError> {
-        let pages = Arc::new(Pages::new(&TEMPLATES)?);
-        Ok(Self { accounts, entropy, preview, pages })
+    #[must_use]
+    pub const fn new(accounts: Accounts, entropy: Entropy, preview: HeaderPreview) -> Self {
+        Self { accounts, entropy, preview }
     }
 
     /// Answers a request at or below `portal.path` that is not the API's. What is unknown there is 404.
     pub async fn serve<B: RequestBody>(&self, visit: &Visit, body: B) -> Answer {
         let outcome = self.dispatch(visit, body).await;
-        let mut answer =
-            outcome.unwrap_or_else(|failure| failure.answer(wants_page(visit), &visit.request_id));
+        let mut answer = outcome.unwrap_or_else(|failure| {
+            if wants_page(visit) {
+                failure.as_page(&visit.frame(visit.address()))
+            } else {
+                failure.as_json(&visit.request_id)
+            }
+        });
         visit.finish(&mut answer, self.accounts.sessions());
         answer
     }
@@ -149,7 +133,9 @@ impl Portal {
                 Page::SetUp => self.set_up(visit, body).await,
                 Page::Forgot => self.forgot(visit, body).await,
                 Page::Link(kind) => self.use_link(visit, kind, body).await,
-                Page::Continue | Page::Account => Err(Failure::wrong_method(page.methods())),
+                Page::Continue | Page::Account | Page::Language => {
+                    Err(Failure::wrong_method(page.methods()))
+                }
             };
         }
         let query = read_query(visit)?;
@@ -160,33 +146,15 @@ impl Portal {
             Page::Account => self.show_account(visit),
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Forgot => self.show_forgot(visit),
+            Page::Language => choose_language(visit, &query),
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }
-
-    /// A page with what every template may use besides its own context.
-    fn render(
-        &self,
-        visit: &Visit,
-        template: &str,
-        status: StatusCode,
-        context: impl Serialize,
-    ) -> Answer {
-        let whole = Whole {
-            portal: &visit.config.portal.path,
-            request_id: &visit.request_id,
-            own: context,
-        };
-        self.pages.render(template, status, whole)
-    }
 }
 
-#[derive(Serialize)]
-struct Whole<'a, C> {
-    portal: &'a str,
-    request_id: &'a str,
-    #[serde(flatten)]
-    own: C,
+/// A page in the language of the visit, which can be asked for again as the visit asked.
+fn render(visit: &Visit, template: &str, status: StatusCode, context: impl Serialize) -> Answer {
+    visit.frame(visit.address()).render(template, status, context)
 }
 
 /// Whether an answer to a visit is a page: for navigations, and for forms sent by browsers that do not
@@ -205,7 +173,7 @@ fn refuse_foreign(visit: &Visit) -> Result<(), Failure> {
         Site::Own | Site::Unsaid => Ok(()),
         Site::Foreign => Err(Failure::new(StatusCode::FORBIDDEN)
             .detail("Cross-site request")
-            .explanation("This form was sent from another site, so it was not looked at.")),
+            .explanation(Text::of("error-foreign-form"))),
     }
 }
 
@@ -221,14 +189,28 @@ fn add_cookie(answer: &mut Answer, cookie: Option<HeaderValue>) {
     }
 }
 
-/// A template rendered as a page would be; fails the test if it cannot be.
+/// A template rendered in English as a page would be; fails the test if it cannot be, there or in another
+/// language.
 #[cfg(test)]
 async fn page_of(template: &str, context: impl Serialize) -> String {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
     use http_body_util::BodyExt as _;
 
-    let whole = Whole { portal: "/auth", request_id: "0123456789", own: context };
-    let answer = Pages::new(&TEMPLATES).unwrap().render(template, StatusCode::OK, whole);
+    let pages = crate::web::page::Pages::built_in();
+    let render = |language| {
+        let frame = crate::web::page::Frame {
+            pages: &pages,
+            language,
+            portal: "/auth",
+            address: "/auth/here",
+            request_id: "0123456789",
+        };
+        frame.render(template, StatusCode::OK, &context)
+    };
+    for language in pages.languages() {
+        assert_eq!(render(language).status(), StatusCode::OK, "{template} in {language:?}");
+    }
+    let answer = render(crate::web::language::Language::ENGLISH);
     assert_eq!(answer.status(), StatusCode::OK, "{template} cannot be rendered");
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let page = String::from_utf8(body.to_vec()).unwrap();
@@ -251,6 +233,7 @@ mod tests {
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
             ("forgot-password", Some(Page::Forgot)),
+            ("language", Some(Page::Language)),
             ("reset-password", Some(Page::Link(LinkKind::Reset))),
             ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),

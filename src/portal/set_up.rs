@@ -4,18 +4,19 @@ use http::StatusCode;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::arrival::symptoms;
+use super::arrival::{explain, symptoms};
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
-use super::links::hide_address;
+use super::links::{hide_address, link_address};
 use super::sign_in::sign_in_address;
 use super::trail::diagnose;
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Draft, Mistake, SetUpRequest};
 use crate::identity::user::Profile;
 use crate::store::Conflict;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
 
 /// What the form shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,9 +27,11 @@ struct Shown {
     first_name: String,
     last_name: String,
     min_length: usize,
-    error: Option<String>,
-    email_error: Option<String>,
-    password_error: Option<String>,
+    error: Option<Text>,
+    email_error: Option<Text>,
+    password_error: Option<Text>,
+    first_name_error: Option<Text>,
+    last_name_error: Option<Text>,
     token_field: &'static str,
     token: String,
 }
@@ -44,7 +47,7 @@ impl Portal {
         let link_token = query.get("token").unwrap_or_default().to_owned();
         let people = self.accounts.people();
         if !people.is_set_up_token(&link_token).await.map_err(store_failure)? {
-            return Ok(self.over(visit));
+            return Ok(over(visit));
         }
         Ok(self.set_up_form(visit, StatusCode::OK, Shown { link_token, ..Shown::default() }))
     }
@@ -61,10 +64,10 @@ impl Portal {
         match check_browser(visit, sessions, Purpose::SetUp, form.get(TOKEN_FIELD)) {
             Ok(()) => {}
             Err(Unbound::NoCookie) => {
-                return Ok(self.explain(visit, diagnose(&symptoms(visit)), None, None));
+                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
             }
             Err(Unbound::Mismatch) => {
-                let error = Some("This form was out of date. Please send it once more.".into());
+                let error = Some(Text::of("form-out-of-date"));
                 let shown = Shown { error, ..shown };
                 return Ok(self.set_up_form(visit, StatusCode::FORBIDDEN, shown));
             }
@@ -102,20 +105,18 @@ impl Portal {
     ) -> Result<Answer, Failure> {
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
         match mistake {
-            Mistake::Email => {
-                let text = "Please enter an e-mail address such as ann@example.com.";
-                shown.email_error = Some(text.into());
-            }
-            Mistake::Password(reason) => shown.password_error = Some(format!("{reason}.")),
+            Mistake::Email => shown.email_error = Some(Text::of("email-wrong")),
+            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
             Mistake::Conflict(Conflict::Email) => {
                 status = StatusCode::CONFLICT;
-                let text = "An account with this e-mail exists already. Make it an administrator \
-                            with the command line, or choose another e-mail.";
-                shown.email_error = Some(text.into());
+                shown.email_error = Some(Text::of("set-up-email-taken"));
             }
-            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => return Ok(self.over(visit)),
-            Mistake::Profile(_)
-            | Mistake::Username
+            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => return Ok(over(visit)),
+            Mistake::Profile("first_name") => {
+                shown.first_name_error = Some(Text::of("field-wrong"));
+            }
+            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
+            Mistake::Username
             | Mistake::Role(_)
             | Mistake::Domain
             | Mistake::Closed
@@ -128,7 +129,7 @@ impl Portal {
                 | Conflict::Linked
                 | Conflict::LastWayIn,
             ) => {
-                shown.error = Some(format!("This cannot be stored: {mistake}."));
+                shown.error = Some(Text::of("cannot-store"));
             }
             Mistake::TooMany(after) => return Err(Failure::too_many(after)),
             Mistake::Store(error) => return Err(store_failure(error)),
@@ -142,19 +143,20 @@ impl Portal {
         shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
-        let mut answer = self.render(visit, "setup", status, shown);
+        let address = link_address(visit, &shown.link_token);
+        let mut answer = visit.frame(&address).render("setup", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         hide_address(&mut answer);
         answer
     }
+}
 
-    /// The page for a link that is spent, past its end or made up.
-    fn over(&self, visit: &Visit) -> Answer {
-        let shown = Over { sign_in: sign_in_address(visit, None) };
-        let mut answer = self.render(visit, "setup-over", StatusCode::NOT_FOUND, shown);
-        hide_address(&mut answer);
-        answer
-    }
+/// The page for a link that is spent, past its end or made up.
+fn over(visit: &Visit) -> Answer {
+    let shown = Over { sign_in: sign_in_address(visit, None) };
+    let mut answer = render(visit, "setup-over", StatusCode::NOT_FOUND, shown);
+    hide_address(&mut answer);
+    answer
 }
 
 fn read_shown(form: &Form) -> Shown {
@@ -179,9 +181,9 @@ mod tests {
             link_token: "link".into(),
             email: "ann".into(),
             min_length: 8,
-            email_error: Some("no e-mail".into()),
-            password_error: Some("too short".into()),
-            error: Some("once more".into()),
+            email_error: Some(Text::of("email-wrong")),
+            password_error: Some(Text::of("password-common")),
+            error: Some(Text::of("form-out-of-date")),
             ..Shown::default()
         };
         let page = page_of("setup", shown).await;
@@ -189,7 +191,7 @@ mod tests {
             "At least 8 characters",
             "autocomplete=\"new-password\"",
             "name=\"token\" value=\"link\"",
-            "id=\"email-error\">no e-mail",
+            "id=\"email-error\">Please enter",
             "aria-describedby=\"password-hint password-error\"",
         ] {
             assert!(page.contains(part), "{part} in {page}");

@@ -6,19 +6,20 @@ use secrecy::SecretString;
 use serde::Serialize;
 use url::Url;
 
+use super::arrival::explain_loop;
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
 use super::trail::{Note, Trail};
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, encode_query, form_failure, see_other, store_failure};
 use crate::accounts::{Credential, Opened, SignInError, SignInRequest, Wanted};
 use crate::session::Identity;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
 
 /// What the sign-in form shows.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Shown {
-    title: String,
     /// `next`, if one is allowed: goes along in a hidden field.
     next: Option<String>,
     /// What was typed as the name.
@@ -29,9 +30,9 @@ struct Shown {
     /// A form that was sent before did not arrive.
     form_lost: bool,
     /// One sentence about what went wrong.
-    error: Option<&'static str>,
-    name_error: Option<&'static str>,
-    password_error: Option<&'static str>,
+    error: Option<Text>,
+    name_error: Option<Text>,
+    password_error: Option<Text>,
     /// Where a link to a new password can be asked for, if anywhere.
     forgot: Option<String>,
     token_field: &'static str,
@@ -47,12 +48,6 @@ struct AlreadyShown<'a> {
     another: String,
 }
 
-const WRONG: &str = "The e-mail or the password is not right.";
-/// What somebody is told whose password is right and whose e-mail is not verified.
-const UNVERIFIED: &str =
-    "Your e-mail is not verified yet. Please open the link that was mailed to you.";
-const OUT_OF_DATE: &str = "This form was out of date. Please sign in once more.";
-
 impl Portal {
     /// GET: the form; or who is signed in; or, after too many bounces, why signing in does not hold.
     pub(super) fn show_sign_in(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
@@ -66,10 +61,10 @@ impl Portal {
             None
         };
         if trail.is_some_and(Trail::is_loop) {
-            return Ok(self.explain_loop(visit, next.as_deref()));
+            return Ok(explain_loop(visit, next.as_deref()));
         }
         let mut answer = match known.filter(|_| !wants_another) {
-            Some(identity) => self.show_already(visit, identity, next.as_deref()),
+            Some(identity) => show_already(visit, identity, next.as_deref()),
             None => self.form(
                 visit,
                 StatusCode::OK,
@@ -99,28 +94,15 @@ impl Portal {
     /// The form, bound to this browser.
     fn form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.title.clone_from(&visit.config.portal.title);
         let forgot = || format!("{}/forgot-password", visit.config.portal.path);
         shown.forgot = self.accounts.sends_mail().then(forgot);
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
         let next = shown.next.clone();
-        let mut answer = self.render(visit, "login", status, shown);
+        let mut answer = render(visit, "login", status, shown);
         allow_form_to_lead(&mut answer, next.as_deref());
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
-    }
-
-    /// Who is signed in, and where to go from here.
-    fn show_already(&self, visit: &Visit, identity: &Identity, next: Option<&str>) -> Answer {
-        let another = format!("{}&another=1", sign_in_address(visit, Some(next.unwrap_or("/"))));
-        let shown = AlreadyShown {
-            name: identity.user().display_name(),
-            email: &identity.user().email,
-            destination: visit.destination(next),
-            another,
-        };
-        self.render(visit, "signed-in", StatusCode::OK, shown)
     }
 
     /// POST: signs in, and sends the browser through `continue`.
@@ -136,7 +118,7 @@ impl Portal {
             Ok(()) => {}
             Err(Unbound::NoCookie) => return Ok(self.probe(visit, shown.next.as_deref())),
             Err(Unbound::Mismatch) => {
-                let shown = Shown { error: Some(OUT_OF_DATE), ..shown };
+                let shown = Shown { error: Some(Text::of("sign-in-out-of-date")), ..shown };
                 return Ok(self.form(visit, StatusCode::FORBIDDEN, shown));
             }
         }
@@ -173,18 +155,18 @@ impl Portal {
             // Only asked for by the API; nothing is handed out here.
             Ok((_, Opened::Bearer { .. })) => Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR)),
             Err(SignInError::BadCredentials) => {
-                let shown = Shown { error: Some(WRONG), ..shown };
+                let shown = Shown { error: Some(Text::of("sign-in-wrong")), ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::NotVerified) => {
-                let shown = Shown { error: Some(UNVERIFIED), ..shown };
+                let shown = Shown { error: Some(Text::of("sign-in-unverified")), ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::TooMany(after)) => {
                 let again = sign_in_address(visit, shown.next.as_deref());
                 Err(Failure::too_many(after)
-                    .explanation("There were too many attempts to sign in. Please wait a while.")
-                    .link("Back to the sign-in page", again))
+                    .explanation(Text::of("sign-in-too-many"))
+                    .link(Text::of("back-to-sign-in"), again))
             }
             Err(SignInError::Store(error)) => Err(store_failure(error)),
             Err(error @ SignInError::Session(_)) => Err(error.into()),
@@ -218,6 +200,18 @@ impl Portal {
     }
 }
 
+/// Who is signed in, and where to go from here.
+fn show_already(visit: &Visit, identity: &Identity, next: Option<&str>) -> Answer {
+    let another = format!("{}&another=1", sign_in_address(visit, Some(next.unwrap_or("/"))));
+    let shown = AlreadyShown {
+        name: identity.user().display_name(),
+        email: &identity.user().email,
+        destination: visit.destination(next),
+        another,
+    };
+    render(visit, "signed-in", StatusCode::OK, shown)
+}
+
 /// The sign-in page's own address.
 pub(super) fn sign_in_address(visit: &Visit, next: Option<&str>) -> String {
     let portal = &visit.config.portal.path;
@@ -243,8 +237,9 @@ fn read_shown(visit: &Visit, form: &Form) -> Shown {
 }
 
 fn complain(shown: Shown, password: &str) -> Shown {
-    let name_error = shown.name.trim().is_empty().then_some("Please enter your e-mail.");
-    let password_error = password.is_empty().then_some("Please enter your password.");
+    let is_unnamed = shown.name.trim().is_empty();
+    let name_error = is_unnamed.then_some(Text::of("sign-in-name-missing"));
+    let password_error = password.is_empty().then_some(Text::of("sign-in-password-missing"));
     Shown { name_error, password_error, ..shown }
 }
 
@@ -301,8 +296,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_form_shows_mistakes_where_they_are_and_never_a_password() {
-        let plain = page_of("login", Shown { title: "Quay".into(), ..Shown::default() }).await;
-        assert!(plain.contains("<h1>Quay</h1>") && !plain.contains("role=\"alert\""), "{plain}");
+        let plain = page_of("login", Shown::default()).await;
+        assert!(plain.contains("<h1>Sign in</h1>") && !plain.contains("role=\"alert\""), "{plain}");
         assert!(plain.contains("autocomplete=\"username\""), "{plain}");
         assert!(plain.contains("autocomplete=\"current-password\""), "{plain}");
         assert!(!plain.contains("name=\"next\""), "{plain}");
@@ -311,7 +306,7 @@ mod tests {
             next: Some("/a?b".into()),
             remember: true,
             form_lost: true,
-            error: Some(WRONG),
+            error: Some(Text::of("sign-in-wrong")),
             ..Shown::default()
         };
         let page = page_of("login", shown).await;

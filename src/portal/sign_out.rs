@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
 use super::sign_in::{allow_form_to_lead, sign_in_address};
 use super::trail::Trail;
-use super::{Portal, add_cookie};
+use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
 };
 use crate::session::{CookieCredential, Identity};
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
 
 /// How much a sign-out ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ enum Extent {
 struct Shown<'a> {
     email: &'a str,
     next: Option<String>,
-    is_out_of_date: bool,
+    error: Option<Text>,
     token_field: &'static str,
     token: String,
 }
@@ -129,11 +130,11 @@ impl Portal {
         let shown = Shown {
             email: &identity.user().email,
             next: next.clone(),
-            is_out_of_date: status == StatusCode::FORBIDDEN,
+            error: (status == StatusCode::FORBIDDEN).then(|| Text::of("sign-out-out-of-date")),
             token_field: TOKEN_FIELD,
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
         };
-        let mut answer = self.render(visit, "logout", status, shown);
+        let mut answer = render(visit, "logout", status, shown);
         allow_form_to_lead(&mut answer, next.as_deref());
         answer
     }
@@ -207,7 +208,7 @@ mod tests {
         let shown = Shown {
             email: "ann@example.com",
             next: Some("/a".into()),
-            is_out_of_date: true,
+            error: Some(Text::of("sign-out-out-of-date")),
             token_field: TOKEN_FIELD,
             token: "t".into(),
         };

@@ -56,7 +56,7 @@ pub(super) async fn serve(
         caller,
         credentials,
         has_two_authorizations,
-        is_navigation: record.as_page,
+        is_navigation: record.as_page(),
         method: parts.method,
         target,
         headers: parts.headers,

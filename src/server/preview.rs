@@ -17,20 +17,20 @@ pub(super) fn preview() -> HeaderPreview {
             .iter()
             .enumerate()
             .filter_map(|(index, profile)| {
-                let label = label(config, index)?;
+                let routes = routes_of(config, index)?;
                 let set = identity_headers::render(profile, identity).unwrap_or_default();
                 let headers =
                     set.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-                Some(ShownHeaders { label, headers })
+                Some(ShownHeaders { routes, headers })
             })
             .collect()
     })
 }
 
-/// Which routes use a profile; `None` when none does.
-fn label(config: &Config, profile: usize) -> Option<String> {
+/// Which routes use a profile, by name; nothing for the default's; `None` when none does.
+fn routes_of(config: &Config, profile: usize) -> Option<String> {
     if profile == 0 {
-        return Some("by default".into());
+        return Some(String::new());
     }
     let names: Vec<&str> = config
         .routes

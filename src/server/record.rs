@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
 
 use super::live::Live;
 use super::worker::Worker;
@@ -12,6 +13,8 @@ use crate::clock::{Tick, Timestamp};
 use crate::policy::RouteId;
 use crate::telemetry::access::Line;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::web::language::Language;
+use crate::web::origin::Origin;
 
 /// Filled in as a request goes its way. Every field is true from the start: "not known yet" is what
 /// it says of a request that ends early.
@@ -20,8 +23,8 @@ pub(super) struct Record {
     pub(super) started: Tick,
     pub(super) request_id: RequestId,
     pub(super) live: Arc<Live>,
-    /// Whether a failure is shown as a page.
-    pub(super) as_page: bool,
+    /// Whom a failure is shown to as a page; `None`: to a program.
+    pub(super) reader: Option<Box<Reader>>,
     /// The listed origin whose page asks, if one does.
     pub(super) listed_origin: Option<HeaderValue>,
     pub(super) address: Option<IpAddr>,
@@ -36,6 +39,29 @@ pub(super) struct Record {
     pub(super) upstream: Option<Duration>,
     /// Kept only while access lines are written.
     pub(super) line: Option<LineParts>,
+}
+
+/// A person who navigates.
+pub(super) struct Reader {
+    pub(super) language: Language,
+    /// What they asked for, as they can ask for it again.
+    pub(super) address: String,
+    /// Of whom, once that is read.
+    pub(super) origin: Option<Origin>,
+}
+
+impl Reader {
+    pub(super) fn of(request: &http::Request<hyper::body::Incoming>, live: &Live) -> Self {
+        let path = match *request.method() {
+            Method::GET | Method::HEAD => request.uri().path_and_query().map(PathAndQuery::as_str),
+            _ => None,
+        };
+        Self {
+            language: live.config.language_of(request.headers()),
+            address: path.unwrap_or("/").to_owned(),
+            origin: None,
+        }
+    }
 }
 
 /// Longest id taken from a trusted proxy.
@@ -139,7 +165,7 @@ impl Record {
             started: gateway.clock.tick(),
             request_id: worker.next_request_id(),
             live: gateway.live.load_full(),
-            as_page: false,
+            reader: None,
             listed_origin: None,
             address: None,
             route: None,
@@ -151,6 +177,11 @@ impl Record {
             upstream: None,
             line: None,
         }
+    }
+
+    /// Whether a failure is shown as a page.
+    pub(super) const fn as_page(&self) -> bool {
+        self.reader.is_some()
     }
 
     /// The request's id as text.

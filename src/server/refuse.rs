@@ -1,16 +1,18 @@
 //! What a caller reads when a request does not pass.
 
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
 
 use super::body::Content;
 use super::dispatch;
 use super::live::Live;
-use super::record::Record;
+use super::record::{Reader, Record};
 use super::request::Asked;
 use super::worker::Worker;
 use crate::accounts::visit::{
-    another_account_address, login_address, portal_address, sign_in_first,
+    another_account_address, login_address, portal_address, portal_root, sign_in_first,
 };
 use crate::config::Unauthenticated;
 use crate::policy::{Missing, Permit, Refusal};
@@ -22,15 +24,12 @@ use crate::telemetry::metrics::Refused;
 use crate::web::cors;
 use crate::web::failure::Failure;
 use crate::web::origin::{self, Origin};
+use crate::web::page::Frame;
+use crate::web::text::Text;
 
 /// 400.
 pub(super) fn malformed(why: impl Into<String>) -> Failure {
-    let mut why: String = why.into();
-    if let Some(first) = why.get(..1) {
-        let first = first.to_uppercase();
-        why.replace_range(..1, &first);
-    }
-    Failure::new(StatusCode::BAD_REQUEST).explanation(format!("{why}."))
+    Failure::new(StatusCode::BAD_REQUEST).cause(why)
 }
 
 /// 400 for a request that a route took, counted.
@@ -42,7 +41,7 @@ pub(super) fn invalid(worker: &Worker, record: &Record, why: &'static str) -> Fa
 /// 503: the store cannot say who this is. Never a pass.
 pub(super) fn unavailable() -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE)
-        .explanation("Who you are cannot be checked at the moment. Please try again in a minute.")
+        .explanation(Text::of("error-unknown-who"))
         .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
@@ -82,7 +81,7 @@ pub(super) fn is_cross_site(
 pub(super) fn cross_site() -> Failure {
     Failure::new(StatusCode::FORBIDDEN)
         .detail("Cross-site request")
-        .explanation("This request came from a page of another site and was not carried out.")
+        .explanation(Text::of("error-cross-site"))
 }
 
 /// The answer to a challenge: to the sign-in page, or 401.
@@ -94,7 +93,7 @@ pub(super) fn challenge(
     record: &Record,
 ) -> Failure {
     let redirects = match live.policy.route(refusal.route).unauthenticated {
-        Unauthenticated::Auto => record.as_page,
+        Unauthenticated::Auto => record.as_page(),
         Unauthenticated::Redirect => true,
         Unauthenticated::Status401 => false,
     };
@@ -106,8 +105,8 @@ pub(super) fn challenge(
         };
     }
     sign_in_first(&address, asked.origin, record.sent_bearer)
-        .explanation("Please sign in to see this.")
-        .link("Sign in", address)
+        .explanation(Text::of("error-sign-in-first"))
+        .link(Text::of("sign-in"), address)
 }
 
 fn is_safe(request: &Sanitized) -> bool {
@@ -144,34 +143,33 @@ pub(super) fn deny(
 ) -> Failure {
     let failure = Failure::new(StatusCode::FORBIDDEN).detail(refusal.reason.clone());
     let Some(identity) = asked.caller.identity() else {
-        return failure.explanation(
-            "This address is not open to where you are. Signing in would not change that.",
-        );
+        return failure.explanation(Text::of("error-network"));
     };
     let who = &identity.user().email;
     let another = another_account_address(&live.config, &next(live, asked, request));
     let mut failure = failure
-        .explanation(explanation(refusal, who))
-        .link("Use another account", another)
-        .link("Your account", portal_address(&live.config, "account"));
+        .explanation(Text::of("signed-in-as").with("who", &**who))
+        .explanation(lacking(&refusal.missing))
+        .explanation(Text::of("error-ask"))
+        .link(Text::of("another-account"), another)
+        .link(Text::of("account-heading"), portal_address(&live.config, "account"));
     if identity.user().is_superuser {
         failure.command = command(&refusal.missing, identity);
     }
     failure
 }
 
-fn explanation(refusal: &Refusal, who: &str) -> String {
-    let missing = &refusal.missing;
-    let what = if !missing.roles.is_empty() {
-        format!("This page needs one of these roles: {}.", missing.roles.join(", "))
+/// The sentence that says what is missing.
+fn lacking(missing: &Missing) -> Text {
+    if !missing.roles.is_empty() {
+        Text::of("error-roles").with("roles", missing.roles.join(", "))
     } else if !missing.permissions.is_empty() {
-        format!("This page needs these permissions: {}.", missing.permissions.join(", "))
+        Text::of("error-permissions").with("permissions", missing.permissions.join(", "))
     } else if missing.verification {
-        "This page needs a verified e-mail address, and yours is not verified yet.".to_owned()
+        Text::of("error-verification")
     } else {
-        "This page is not open to this account.".to_owned()
-    };
-    format!("You are signed in as {who}. {what} Ask an administrator of this site for access.")
+        Text::of("error-closed")
+    }
 }
 
 /// The command that would grant what is missing.
@@ -206,7 +204,11 @@ pub(super) fn count(worker: &Worker, record: &Record, status: StatusCode) {
 /// The answer that a failure is, with what goes along with it.
 pub(super) fn answer(failure: Failure, record: &Record) -> Response<Content> {
     let is_malformed = failure.status == StatusCode::BAD_REQUEST;
-    let mut response = failure.answer(record.as_page, record.request_id()).map(Content::Own);
+    let response = match &record.reader {
+        Some(reader) => page(failure, reader, record),
+        None => failure.as_json(record.request_id()),
+    };
+    let mut response = response.map(Content::Own);
     let headers = response.headers_mut();
     if is_malformed {
         // Where one request was not understood, what follows on the connection is not trusted to be
@@ -219,6 +221,23 @@ pub(super) fn answer(failure: Failure, record: &Record) -> Response<Content> {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     response
+}
+
+/// A failure as a page: its links lead to the portal, on whatever host that is, and from there back here.
+fn page(failure: Failure, reader: &Reader, record: &Record) -> Response<Full<Bytes>> {
+    let config = &record.live.config;
+    let portal = portal_root(config);
+    let address = match (&config.sessions.cookie.domain, &reader.origin) {
+        (Some(_), Some(origin)) => format!("{origin}{}", reader.address),
+        (Some(_), None) | (None, _) => reader.address.clone(),
+    };
+    failure.as_page(&Frame {
+        pages: &config.portal.pages,
+        language: reader.language,
+        portal: &portal,
+        address: &address,
+        request_id: record.request_id(),
+    })
 }
 
 /// What the upstream's failure looks like from outside, and who is told.
@@ -238,13 +257,10 @@ pub(super) fn upstream(
             "an upstream failed"
         );
     }
-    let explanation = match status {
-        StatusCode::GATEWAY_TIMEOUT => "The application behind this gateway took too long.",
-        StatusCode::BAD_GATEWAY => "The application behind this gateway cannot be reached.",
-        StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.",
-        _ => "The request was malformed or broke off.",
+    let failure = match status {
+        StatusCode::BAD_REQUEST => Failure::new(status).explanation(Text::of("error-broken-off")),
+        _ => Failure::new(status),
     };
-    let failure = Failure::new(status).explanation(explanation);
     if error.failure().is_some() {
         return failure;
     }

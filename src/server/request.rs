@@ -19,7 +19,7 @@ use super::body::{Answered, Content};
 use super::dispatch::{self, Answerer, RefusedMethod};
 use super::live::Live;
 use super::own;
-use super::record::{LineParts, Pending, Record, RequestId};
+use super::record::{LineParts, Pending, Reader, Record, RequestId};
 use super::refuse;
 use super::respond;
 use super::stream_leave::StreamLeave;
@@ -149,7 +149,9 @@ fn open(
     let (worker, record) = (&*pending.worker, &mut pending.record);
     let (method, fields) = (request.method(), &Fields::of(request.headers()));
     pending.is_handshake = method == Method::CONNECT || is_websocket(method, fields);
-    record.as_page = is_navigation(method, fields);
+    if is_navigation(method, fields) {
+        record.reader = Some(Box::new(Reader::of(&request, &record.live)));
+    }
     record.listed_origin = cors::listed_origin(fields, &record.live.config.origins);
     if worker.gateway.access.is_some() {
         record.line = Some(LineParts::of(&request));
@@ -295,6 +297,9 @@ fn read(
     })?;
     let (name, port, host) = authority.into_parts();
     let origin = Origin::of_host(client.scheme, name, port);
+    if let Some(reader) = &mut record.reader {
+        reader.origin = Some(origin.clone());
+    }
     Ok(Head { client, resource: Arc::new(Resource { origin, target }), host, checked })
 }
 

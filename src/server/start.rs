@@ -31,7 +31,6 @@ use crate::session::{FollowError, Parts, Sessions};
 use crate::store::{Migrate, Store, StoreError};
 use crate::telemetry::access::{AccessLog, Format};
 use crate::telemetry::metrics::Metrics;
-use crate::web::page::PageError;
 
 /// Keys each limit remembers.
 const LIMIT_KEYS: usize = 100_000;
@@ -74,9 +73,6 @@ pub enum StartError {
     /// The change log could not be read.
     #[error("the database cannot be read")]
     Follow(#[from] FollowError),
-    /// A template does not compile.
-    #[error("the pages cannot be put together")]
-    Pages(#[from] PageError),
     /// Mail cannot be sent as the configuration says.
     #[error("mail cannot be sent")]
     Carrier(#[from] CarrierError),
@@ -194,7 +190,7 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
         entropy.clone(),
     );
     let accounts = open_accounts(people, &sessions, &metrics, &config, (&store, &clock)).await?;
-    let portal = Portal::new(accounts.clone(), entropy.clone(), preview())?;
+    let portal = Portal::new(accounts.clone(), entropy.clone(), preview());
     let access = access_log(&config).map_err(StartError::Thread)?;
     let (config, policy) = (Arc::new(config), Arc::new(policy));
     let live = Live::new(generation, config, policy, &metrics);

@@ -11,7 +11,8 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::page;
+use super::page::Frame;
+use super::text::Text;
 use crate::telemetry::log::Causes;
 
 /// An error answer: status, what the client may read, extra headers.
@@ -21,12 +22,14 @@ pub struct Failure {
     pub status: StatusCode,
     /// The JSON `detail`: a code, a sentence, or a structure.
     pub detail: serde_json::Value,
-    /// One sentence for the page, saying what happened and what to do. Empty: the status' own.
-    pub explanation: String,
+    /// Sentences for the page, saying what happened and what to do. None: the status' own.
+    pub explanation: Vec<Text>,
+    /// For the page, why in technical terms, in English: for who sends requests by hand.
+    pub cause: Option<String>,
     /// `login_url` of the JSON body, for 401.
     pub login_url: Option<String>,
-    /// Links and hints of the page: (text, address) pairs.
-    pub links: Vec<(String, String)>,
+    /// Links of the page: (text, address) pairs.
+    pub links: Vec<(Text, String)>,
     /// A command an operator could run (shown to superusers only).
     pub command: Option<String>,
     /// Headers added to the answer (`Retry-After`, `Allow`, `WWW-Authenticate`, …).
@@ -40,7 +43,8 @@ impl Failure {
         Self {
             status,
             detail: serde_json::Value::String(status.canonical_reason().unwrap_or("Error").into()),
-            explanation: String::new(),
+            explanation: Vec::new(),
+            cause: None,
             login_url: None,
             links: Vec::new(),
             command: None,
@@ -55,17 +59,24 @@ impl Failure {
         self
     }
 
-    /// With a sentence for the page.
+    /// With a further sentence for the page.
     #[must_use]
-    pub fn explanation(mut self, explanation: impl Into<String>) -> Self {
-        self.explanation = explanation.into();
+    pub fn explanation(mut self, sentence: Text) -> Self {
+        self.explanation.push(sentence);
+        self
+    }
+
+    /// With a cause in technical terms for the page.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
         self
     }
 
     /// With a link on the page.
     #[must_use]
-    pub fn link(mut self, text: impl Into<String>, address: impl Into<String>) -> Self {
-        self.links.push((text.into(), address.into()));
+    pub fn link(mut self, text: Text, address: impl Into<String>) -> Self {
+        self.links.push((text, address.into()));
         self
     }
 
@@ -100,36 +111,29 @@ impl Failure {
         }
     }
 
-    /// The answer: a page for a navigation, else JSON; `Cache-Control: no-store` always; the request
-    /// id in the body. HEAD answers keep their headers; the server drops the body.
+    /// The answer for a person: a page; `Cache-Control: no-store`; the request id on it. HEAD answers keep
+    /// their headers; the server drops the body.
     #[must_use]
-    pub fn answer(self, as_page: bool, request_id: &str) -> Response<Full<Bytes>> {
-        let mut response = if as_page { self.page(request_id) } else { self.json(request_id) };
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().extend(self.headers);
-        response
-    }
-
-    fn page(&self, request_id: &str) -> Response<Full<Bytes>> {
-        let explanation = if self.explanation.is_empty() {
-            explanation_of(self.status)
-        } else {
-            self.explanation.as_str()
-        };
-        let links: Vec<_> =
-            self.links.iter().map(|(text, address)| Link { text, address }).collect();
+    pub fn as_page(self, frame: &Frame<'_>) -> Response<Full<Bytes>> {
+        let (heading, own) = words_of(self.status);
+        let explanation =
+            if self.explanation.is_empty() { vec![own] } else { self.explanation.clone() };
+        let links = self.links.iter().map(|(text, address)| Link { text, address }).collect();
         let context = Context {
             status: self.status.as_u16(),
-            reason: self.status.canonical_reason().unwrap_or("Error"),
+            heading,
             explanation,
+            cause: self.cause.as_deref(),
             links,
             command: self.command.as_deref(),
-            request_id,
         };
-        page::render("error", self.status, context)
+        let response = frame.render("error", self.status, context);
+        self.finish(response)
     }
 
-    fn json(&self, request_id: &str) -> Response<Full<Bytes>> {
+    /// The answer for a program: JSON; `Cache-Control: no-store`; the request id in the body.
+    #[must_use]
+    pub fn as_json(self, request_id: &str) -> Response<Full<Bytes>> {
         let mut body = serde_json::Map::new();
         body.insert("detail".to_owned(), self.detail.clone());
         if let Some(login_url) = &self.login_url {
@@ -142,6 +146,12 @@ impl Failure {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.finish(response)
+    }
+
+    fn finish(self, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().extend(self.headers);
         response
     }
 }
@@ -150,45 +160,37 @@ impl Failure {
 #[derive(Serialize)]
 struct Context<'a> {
     status: u16,
-    reason: &'a str,
-    explanation: &'a str,
+    heading: Text,
+    explanation: Vec<Text>,
+    cause: Option<&'a str>,
     links: Vec<Link<'a>>,
     command: Option<&'a str>,
-    request_id: &'a str,
 }
 
 #[derive(Serialize)]
 struct Link<'a> {
-    text: &'a str,
+    text: &'a Text,
     address: &'a str,
 }
 
-/// What happened and what to do, for a status that came without words of its own.
-fn explanation_of(status: StatusCode) -> &'static str {
+/// The heading of a status, and what happened and what to do where nothing else says it.
+fn words_of(status: StatusCode) -> (Text, Text) {
     match status.as_u16() {
-        400 => "The request could not be understood. Check the address and try again.",
-        401 => "You need to sign in to see this page.",
-        403 => {
-            "You do not have access to this page. If you think you should, ask an administrator."
-        }
-        404 => "There is no page at this address. Check it for a typing mistake.",
-        405 => "This address does not take that kind of request. Go back and try again.",
-        408 => "The request took too long to arrive. Try again.",
-        413 => "What was sent is too large.",
-        414 => "The address is too long.",
-        429 => "There were too many requests. Wait a little and try again.",
-        431 => {
-            "The request carried too many or too long headers. Deleting the cookies of this site may help."
-        }
-        502 => "The application behind this address could not be reached. Try again in a moment.",
-        503 => "This service is unavailable at the moment. Try again in a moment.",
-        504 => {
-            "The application behind this address took too long to answer. Try again in a moment."
-        }
-        _ if status.is_client_error() => "The request could not be answered.",
-        _ => {
-            "Something went wrong here. Try again, and tell an administrator the request id if it stays."
-        }
+        400 => (Text::of("status-400"), Text::of("status-400-what")),
+        401 => (Text::of("status-401"), Text::of("status-401-what")),
+        403 => (Text::of("status-403"), Text::of("status-403-what")),
+        404 => (Text::of("status-404"), Text::of("status-404-what")),
+        405 => (Text::of("status-405"), Text::of("status-405-what")),
+        408 => (Text::of("status-408"), Text::of("status-408-what")),
+        413 => (Text::of("status-413"), Text::of("status-413-what")),
+        414 => (Text::of("status-414"), Text::of("status-414-what")),
+        429 => (Text::of("status-429"), Text::of("status-429-what")),
+        431 => (Text::of("status-431"), Text::of("status-431-what")),
+        502 => (Text::of("status-502"), Text::of("status-502-what")),
+        503 => (Text::of("status-503"), Text::of("status-503-what")),
+        504 => (Text::of("status-504"), Text::of("status-504-what")),
+        _ if status.is_client_error() => (Text::of("status-4xx"), Text::of("status-4xx-what")),
+        _ => (Text::of("status-5xx"), Text::of("status-5xx-what")),
     }
 }
 
@@ -208,6 +210,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::web::language::Language;
+    use crate::web::page::Pages;
 
     async fn text(response: Response<Full<Bytes>>) -> String {
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -234,7 +238,7 @@ mod tests {
             ),
         ] {
             let status = failure.status;
-            let response = failure.answer(false, "r1");
+            let response = failure.as_json("r1");
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()["cache-control"], "no-store");
             assert_eq!(response.headers()["content-type"], "application/json");
@@ -243,46 +247,72 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn people_are_answered_with_a_page_that_helps() {
-        let mut failure = Failure::new(StatusCode::FORBIDDEN)
-            .explanation("You are signed in as <ann>.")
-            .link("Use another account", "/auth/login?next=%2Fa&x=\"")
-            .header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        failure.command = Some("portcullis user grant ann admin".to_owned());
-        let response = failure.answer(true, "r-<1>");
-        assert_eq!(response.status(), StatusCode::FORBIDDEN);
-        assert_eq!(response.headers().get_all(CACHE_CONTROL).iter().count(), 1);
-        let page = text(response).await;
-        for part in [
-            "<h1>Forbidden</h1>",
-            "You are signed in as &lt;ann&gt;.",
-            "Use another account</a>",
-            "<code>portcullis user grant ann admin</code>",
-            "r-&lt;1&gt;",
-        ] {
-            assert!(page.contains(part), "{part} in {page}");
-        }
-        assert!(!page.contains("x=\"\""), "{page}");
+    fn frame(pages: &Pages, language: Language) -> Frame<'_> {
+        Frame { pages, language, portal: "/auth", address: "/a?b", request_id: "r-<1>" }
     }
 
     #[tokio::test]
-    async fn every_error_status_has_a_page_with_words_of_its_own() {
-        for status in (400..=599).filter_map(|code| StatusCode::from_u16(code).ok()) {
-            let response = Failure::new(status).answer(true, "r1");
-            assert_eq!(response.status(), status);
+    async fn people_are_answered_with_a_page_that_helps_in_their_language() {
+        let pages = Pages::built_in();
+        for (language, parts) in [
+            (
+                Language::ENGLISH,
+                ["<h1>No access</h1>", "You are signed in as", "Use another account</a>"],
+            ),
+            (
+                Language::GERMAN,
+                ["<h1>Kein Zugriff</h1>", "Sie sind als", "Anderes Konto verwenden</a>"],
+            ),
+        ] {
+            let mut failure = Failure::new(StatusCode::FORBIDDEN)
+                .explanation(Text::of("signed-in-as").with("who", "<ann>"))
+                .cause("a <cause>")
+                .link(Text::of("another-account"), "/auth/login?next=%2Fa&x=\"")
+                .header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            failure.command = Some("portcullis user grant ann admin".to_owned());
+            let response = failure.as_page(&frame(&pages, language));
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            assert_eq!(response.headers().get_all(CACHE_CONTROL).iter().count(), 1);
             let page = text(response).await;
-            assert!(page.contains(explanation_of(status)) && !page.contains("<pre"), "{page}");
+            let lang = format!("<html lang=\"{}\">", language.code());
+            for part in parts.into_iter().chain([
+                lang.as_str(),
+                "&lt;ann&gt;",
+                "<code lang=\"en\">a &lt;cause&gt;</code>",
+                "<code>portcullis user grant ann admin</code>",
+                "r-&lt;1&gt;",
+            ]) {
+                assert!(page.contains(part), "{part} in {page}");
+            }
+            assert!(!page.contains("x=\"\""), "{page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_error_status_has_a_page_with_words_in_every_language() {
+        let pages = Pages::built_in();
+        for status in (400..=599).filter_map(|code| StatusCode::from_u16(code).ok()) {
+            let mut said = std::collections::BTreeSet::new();
+            for language in pages.languages() {
+                let response = Failure::new(status).as_page(&frame(&pages, language));
+                assert_eq!(response.status(), status);
+                let page = text(response).await;
+                let main = page.split("<h1>").nth(1).unwrap().split("</p>").next().unwrap();
+                assert!(said.insert(main.to_owned()) && main.contains("<p>"), "{page}");
+                assert!(!page.contains("<pre"), "{page}");
+            }
         }
     }
 
     #[tokio::test]
     async fn an_unplanned_error_tells_the_client_nothing() {
         let failure = Failure::from(std::io::Error::other("password=hunter2"));
-        for as_page in [true, false] {
-            let failure = Failure { headers: HeaderMap::new(), ..Failure::new(failure.status) };
-            let body = text(failure.answer(as_page, "r1")).await;
-            assert!(!body.contains("hunter2") && body.contains("Internal Server Error"), "{body}");
+        let page =
+            Failure::new(failure.status).as_page(&frame(&Pages::built_in(), Language::ENGLISH));
+        let json = Failure::new(failure.status).as_json("r1");
+        for (answer, words) in [(page, "Something went wrong"), (json, "Internal Server Error")] {
+            let body = text(answer).await;
+            assert!(!body.contains("hunter2") && body.contains(words), "{body}");
         }
         assert_eq!(failure.detail, "Internal Server Error");
         assert!(failure.explanation.is_empty() && failure.command.is_none());
@@ -290,12 +320,11 @@ mod tests {
 
     #[test]
     fn headers_of_a_failure_stand_on_its_answer() {
-        let response =
-            Failure::too_many(std::time::Duration::from_millis(1500)).answer(false, "r1");
+        let response = Failure::too_many(std::time::Duration::from_millis(1500)).as_json("r1");
         assert_eq!(response.headers()["retry-after"], "2");
         let response = Failure::new(StatusCode::METHOD_NOT_ALLOWED)
             .header(http::header::ALLOW, HeaderValue::from_static("GET"))
-            .answer(true, "r1");
+            .as_page(&frame(&Pages::built_in(), Language::ENGLISH));
         assert_eq!(response.headers()["allow"], "GET");
     }
 

@@ -4,6 +4,7 @@
 
 pub mod authority;
 mod caching;
+mod catalog;
 pub mod client;
 pub mod cookies;
 pub mod cors;
@@ -20,3 +21,7 @@ pub mod page;
 mod readings;
 pub mod return_to;
 pub mod target;
+mod templates;
+pub mod text;
+#[cfg(test)]
+mod wording;

@@ -1,10 +1,11 @@
 //! Templates and the page shell: server-rendered HTML with the gateway's own small style sheet, no
-//! script, a strict Content-Security-Policy.
+//! script, a strict Content-Security-Policy, in the language of who reads it.
 //!
 //! A page's template extends `layout` and fills the blocks `title` and `content`; `fields` holds macros
-//! for labels with their inputs. A name that a template uses and its context lacks is an error.
+//! for labels with their inputs. `t("key", name=value)` says a text; the filters `strong`, `code` and
+//! `moment` make parts of one. A name that a template uses and its context lacks is an error.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -16,62 +17,169 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior};
 use serde::Serialize;
 
-const STYLE: &str = include_str!("templates/style.css");
-
-/// The shell and what every page may use.
-const SHELL: [(&str, &str); 3] = [
-    ("layout", include_str!("templates/layout.html")),
-    ("fields", include_str!("templates/fields.html")),
-    ("error", include_str!("templates/error.html")),
-];
-
-/// The Content-Security-Policy of a page: nothing but its own style, by the style's hash.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; img-src 'self'; form-action 'self'; \
-         frame-ancestors 'none'; base-uri 'none'"
-    );
-    HeaderValue::try_from(policy).unwrap_or(BARE_POLICY)
-});
+use super::catalog::Catalog;
+use super::language::Language;
+use super::return_to::encode_query;
+use super::templates::{STYLE, TEMPLATES};
 
 /// The policy of what holds neither style nor form.
 const BARE_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// A template that does not parse: its name and what is wrong with it.
-#[derive(Debug, thiserror::Error)]
-#[error("the template {0:?} does not parse")]
-pub struct PageError(String, #[source] minijinja::Error);
-
-/// A set of templates over the shell.
+/// How the pages look and what they say.
 #[derive(Debug)]
 pub struct Pages {
+    /// One for each language that is offered, English first.
+    faces: Vec<Face>,
+    /// The Content-Security-Policy of every page.
+    policy: HeaderValue,
+    look: Look,
+}
+
+/// What a configuration says of the pages.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Look {
+    /// Shown on every page.
+    pub title: Option<String>,
+}
+
+/// The templates with the texts of one language.
+#[derive(Debug)]
+struct Face {
+    language: Language,
+    name: String,
     templates: Environment<'static>,
 }
 
+/// Who a page is shown to, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Frame<'a> {
+    /// The pages.
+    pub pages: &'a Pages,
+    /// The language of who reads it.
+    pub language: Language,
+    /// Where the portal is: a path, or an absolute URL where it is on another host.
+    pub portal: &'a str,
+    /// Where the page can be asked for again: path and query, or an absolute URL.
+    pub address: &'a str,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+/// What every template may use besides its own context.
+#[derive(Serialize)]
+struct Shell<'a, C> {
+    language: &'a str,
+    languages: Vec<Offered<'a>>,
+    brand: Option<&'a str>,
+    logo: Option<&'a str>,
+    portal: &'a str,
+    request_id: &'a str,
+    #[serde(flatten)]
+    own: C,
+}
+
+/// A language of the menu.
+#[derive(Serialize)]
+struct Offered<'a> {
+    code: &'a str,
+    name: &'a str,
+    address: String,
+}
+
 impl Pages {
-    /// The shell (`layout`, `fields`, `error`) with further templates: (name, source) pairs.
-    ///
-    /// # Errors
-    /// [`PageError`].
-    pub fn new(templates: &[(&'static str, &'static str)]) -> Result<Self, PageError> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
-        for (name, source) in SHELL.iter().chain(templates) {
-            environment
-                .add_template(name, source)
-                .map_err(|error| PageError((*name).to_owned(), error))?;
-        }
-        Ok(Self { templates: environment })
+    /// The pages as they are built in.
+    #[must_use]
+    pub fn built_in() -> Arc<Self> {
+        static BUILT_IN: LazyLock<Arc<Pages>> =
+            LazyLock::new(|| Arc::new(Pages::new(Look::default())));
+        Arc::clone(&BUILT_IN)
     }
 
+    /// The pages with a look of their own.
+    #[must_use]
+    pub fn new(look: Look) -> Self {
+        let templates = environment(&TEMPLATES);
+        let faces = Language::BUILT_IN.map(|language| Face::new(language, &templates, &[]));
+        Self { faces: faces.into(), policy: policy_of(STYLE), look }
+    }
+
+    /// The languages that are offered, English first.
+    #[must_use]
+    pub fn languages(&self) -> Vec<Language> {
+        self.faces.iter().map(|face| face.language).collect()
+    }
+
+    /// What every page shows as the name of what people sign in to.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.look.title.as_deref()
+    }
+
+    fn face(&self, language: Language) -> Option<&Face> {
+        self.faces.iter().find(|face| face.language == language).or_else(|| self.faces.first())
+    }
+}
+
+impl Face {
+    fn new(language: Language, templates: &Environment<'static>, files: &[&str]) -> Self {
+        let catalog = Arc::new(Catalog::new(language, files));
+        let name = catalog.name();
+        let mut templates = templates.clone();
+        let says = move |what: Value, named: Kwargs| catalog.fill(&what, &named);
+        templates.add_function("t", says);
+        Self { language, name, templates }
+    }
+}
+
+/// The templates, without texts. One that does not parse is missing, which the log says.
+fn environment(templates: &[(&'static str, &'static str)]) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
+    environment.add_filter("strong", |words: &Value| element("strong", words));
+    environment.add_filter("code", |words: &Value| element("code", words));
+    environment.add_filter("moment", |at: &str| moment(at));
+    for (name, source) in templates {
+        if let Err(error) = environment.add_template(name, source) {
+            tracing::error!(template = name, %error, "a template does not parse");
+        }
+    }
+    environment
+}
+
+fn element(tag: &str, words: &Value) -> Value {
+    let words = words.to_string();
+    Value::from_safe_string(format!("<{tag}>{}</{tag}>", HtmlEscape(&words)))
+}
+
+/// A time (RFC 3339, UTC, whole seconds) as people read it.
+fn moment(at: &str) -> Value {
+    let shown = match (at.get(..10), at.get(11..16)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        (None | Some(_), None) | (None, Some(_)) => at.to_owned(),
+    };
+    let (at, shown) = (HtmlEscape(at), HtmlEscape(&shown));
+    Value::from_safe_string(format!("<time datetime=\"{at}\">{shown}</time>"))
+}
+
+/// The Content-Security-Policy of a page: nothing but its own style, by the style's hash, and pictures of
+/// this very origin.
+fn policy_of(style: &str) -> HeaderValue {
+    let style = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; img-src 'self'; form-action 'self'; \
+         frame-ancestors 'none'; base-uri 'none'"
+    );
+    HeaderValue::try_from(policy).unwrap_or(BARE_POLICY)
+}
+
+impl Frame<'_> {
     /// Renders a template into a whole page with its security headers and `Cache-Control: no-store`.
     ///
     /// Headers: `Content-Type: text/html; charset=utf-8`, a CSP with `default-src 'none'`, the style by
@@ -85,12 +193,12 @@ impl Pages {
         status: StatusCode,
         context: impl Serialize,
     ) -> Response<Full<Bytes>> {
-        let rendered = self
-            .templates
-            .get_template(template)
-            .and_then(|template| template.render(Value::from(Serde(context))));
+        let Some(face) = self.pages.face(self.language) else { return bare() };
+        let shell = Value::from(Serde(self.shell(face, context)));
+        let rendered =
+            face.templates.get_template(template).and_then(|template| template.render(shell));
         match rendered {
-            Ok(page) => answer(status, page, POLICY.clone()),
+            Ok(page) => answer(status, page, self.pages.policy.clone()),
             Err(error) => {
                 // The error alone: its debug form quotes the context.
                 tracing::error!(template, error = %error, "a page could not be rendered");
@@ -98,22 +206,28 @@ impl Pages {
             }
         }
     }
-}
 
-/// Renders one of the shell's own templates (`error`); see [`Pages::render`].
-#[must_use]
-pub fn render(
-    template: &str,
-    status: StatusCode,
-    context: impl Serialize,
-) -> Response<Full<Bytes>> {
-    static SHELL_ALONE: LazyLock<Result<Pages, PageError>> = LazyLock::new(|| Pages::new(&[]));
-    match &*SHELL_ALONE {
-        Ok(pages) => pages.render(template, status, context),
-        Err(error) => {
-            tracing::error!(template, error = %error, "a page could not be rendered");
-            bare()
+    fn shell<'a, C>(&'a self, face: &'a Face, own: C) -> Shell<'a, C> {
+        let offered = |face: &'a Face| Offered {
+            code: face.language.code(),
+            name: &face.name,
+            address: self.language_address(face.language),
+        };
+        Shell {
+            language: face.language.code(),
+            languages: self.pages.faces.iter().map(offered).collect(),
+            brand: self.pages.look.title.as_deref(),
+            logo: None,
+            portal: self.portal,
+            request_id: self.request_id,
+            own,
         }
+    }
+
+    /// The link that chooses a language and leads back here.
+    fn language_address(&self, language: Language) -> String {
+        let (portal, code) = (self.portal, language.code());
+        format!("{portal}/language?choose={code}&next={}", encode_query(self.address))
     }
 }
 
@@ -147,17 +261,16 @@ fn bare() -> Response<Full<Bytes>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-    use http_body_util::BodyExt as _;
-    use minijinja::context;
-
     use super::*;
+    use crate::web::text::Text;
+    use http_body_util::BodyExt as _;
 
     const FORM: &str = r#"{% extends "layout" %}{% import "fields" as fields %}
 {% block title %}{{ title }}{% endblock %}
-{% block content %}<h1>{{ title }}</h1>{{ fields.alert(alert) }}<form method="post">
+{% block content %}<h1>{{ title }}</h1>{{ fields.alert(alert) }}{{ t("signed-in-as", who=username|strong) }} {{ "2026-01-02T03:04:05Z"|moment }}<form method="post">
 {{ fields.hidden("token", token) }}
 {{ fields.input("username", "E-mail", value=username, type="email", autocomplete="username", autofocus=true) }}
-{{ fields.password("password", "Password", hint="At least 8", error="Too short") }}
+{{ fields.password("password", "Password", hint="At least 8", error=wrong) }}
 {{ fields.checkbox("remember", "Stay signed in") }}
 {{ fields.submit("Sign in") }}</form>{% endblock %}"#;
 
@@ -166,16 +279,48 @@ mod tests {
         String::from_utf8(body.to_vec()).unwrap()
     }
 
-    fn sample() -> minijinja::Value {
-        context! { title => "Sign <in>", alert => "", token => "t\"t", username => "a'b\"<c>" }
+    fn sample() -> serde_json::Value {
+        let wrong = Text::of("password-too-short").with("count", 8);
+        let (token, username) = ("t\"t", "a'b\"<c>");
+        serde_json::json!({"title": "Sign <in>", "alert": "", "wrong": wrong, "token": token, "username": username})
+    }
+
+    fn with_form() -> Pages {
+        let mut pages = Pages::new(Look { title: Some("Quay".to_owned()) });
+        for face in &mut pages.faces {
+            face.templates.add_template("form", FORM).unwrap();
+        }
+        pages
+    }
+
+    fn frame(pages: &Pages) -> Frame<'_> {
+        let language = Language::ENGLISH;
+        Frame { pages, language, portal: "/auth", address: "/a?b&c", request_id: "r1" }
+    }
+
+    #[test]
+    fn every_template_parses() {
+        let environment = environment(&TEMPLATES);
+        for (name, _) in TEMPLATES {
+            environment.get_template(name).unwrap();
+        }
     }
 
     #[tokio::test]
     async fn a_page_is_the_shell_with_escaped_values() {
-        let pages = Pages::new(&[("form", FORM)]).unwrap();
-        let page = text(pages.render("form", StatusCode::OK, sample())).await;
+        let pages = with_form();
+        let page = text(frame(&pages).render("form", StatusCode::OK, sample())).await;
         assert!(page.starts_with("<!doctype html>\n<html lang=\"en\">"), "{page}");
-        assert!(page.contains("<title>Sign &lt;in&gt;</title>"), "{page}");
+        assert!(page.contains("<title>Sign &lt;in&gt; · Quay</title>"), "{page}");
+        assert!(page.contains("<p>Quay</p>"), "{page}");
+        assert!(page.contains("as <strong>a&#x27;b&quot;&lt;c&gt;</strong>."), "{page}");
+        assert!(
+            page.contains("<time datetime=\"2026-01-02T03:04:05Z\">2026-01-02 03:04 UTC</time>")
+        );
+        assert!(page.contains("at least 8 characters long"), "{page}");
+        let link =
+            "<a href=\"&#x2f;auth&#x2f;language?choose=de&amp;next=%2Fa%3Fb%26c\" hreflang=\"de\"";
+        assert!(page.contains(link), "{page}");
         assert!(page.contains("<main>") && page.contains(STYLE), "{page}");
         assert!(page.contains("value=\"a&#x27;b&quot;&lt;c&gt;\""), "{page}");
         assert!(
@@ -189,8 +334,8 @@ mod tests {
 
     #[tokio::test]
     async fn ses_19_a_page_carries_its_security_headers() {
-        let pages = Pages::new(&[("form", FORM)]).unwrap();
-        let response = pages.render("form", StatusCode::CREATED, sample());
+        let pages = with_form();
+        let response = frame(&pages).render("form", StatusCode::CREATED, sample());
         assert_eq!(response.status(), StatusCode::CREATED);
         for (name, value) in [
             ("content-type", "text/html; charset=utf-8"),
@@ -221,15 +366,14 @@ mod tests {
 
     #[test]
     fn a_template_that_fails_is_a_bare_500() {
-        let pages = Pages::new(&[("form", FORM)]).unwrap();
+        let pages = with_form();
         for response in [
-            pages.render("nowhere", StatusCode::OK, context! {}),
-            pages.render("form", StatusCode::OK, context! { title => "x" }),
+            frame(&pages).render("nowhere", StatusCode::OK, serde_json::json!({})),
+            frame(&pages).render("form", StatusCode::OK, serde_json::json!({"title": "x"})),
         ] {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert!(response.headers().contains_key(CONTENT_SECURITY_POLICY));
         }
-        assert!(Pages::new(&[("broken", "{% if %}")]).is_err());
     }
 
     /// Relative luminance (WCAG 2.2).

@@ -1,11 +1,23 @@
 //! `next`: where to go after a sign-in. Never another site.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::authority::{Authority, Host};
 use super::origin::{Origin, split_scheme};
 use super::target::{Segments, Target, decode_literal};
 
 /// Longest accepted `next`, in bytes.
 const MAX_NEXT: usize = 2048;
+
+/// Everything but the unreserved characters (RFC 3986 section 2.3).
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Encodes a value for a query.
+#[must_use]
+pub fn encode_query(value: &str) -> String {
+    utf8_percent_encode(value, QUERY_VALUE).to_string()
+}
 
 /// A checked `next`: begins with `/` (a path on this site) or is an absolute URL on an allowed host.
 #[derive(Clone, PartialEq, Eq, Debug)]

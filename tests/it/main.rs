@@ -30,6 +30,7 @@ mod forwarding;
 mod fuzz_corpus;
 mod harness;
 mod hosts;
+mod languages;
 mod lifecycle;
 mod links;
 mod mail;

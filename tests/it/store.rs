@@ -1208,7 +1208,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 async fn one_node_takes_several_letters_while_no_other_takes_any(bed: Bed) {
     for who in ["ann", "bob", "cyd"] {
-        bed.ask(&format!("{who}@example.com"), Language::English).await;
+        bed.ask(&format!("{who}@example.com"), Language::ENGLISH).await;
         bed.clock.advance(Duration::from_secs(1));
     }
     let (one, other) = (id(), id());
@@ -1237,15 +1237,15 @@ async fn one_node_takes_several_letters_while_no_other_takes_any(bed: Bed) {
 
 async fn letters_go_out_one_at_a_time_and_are_free_when_holding_ends(bed: Bed) {
     assert_eq!(bed.take(LONG).await, None);
-    bed.ask("ann@example.com", Language::German).await;
+    bed.ask("ann@example.com", Language::GERMAN).await;
     bed.clock.advance(Duration::from_secs(1));
-    bed.ask("bob@example.com", Language::English).await;
+    bed.ask("bob@example.com", Language::ENGLISH).await;
     let takers: Vec<_> = (0..8).map(|_| bed.take(LONG)).collect();
     let taken: Vec<_> =
         futures_util::future::join_all(takers).await.into_iter().flatten().collect();
     assert_eq!(taken.len(), 1, "{taken:?}");
     let ann = &taken[0];
-    assert_eq!((&*ann.recipient, ann.language), ("ann@example.com", Language::German));
+    assert_eq!((&*ann.recipient, ann.language), ("ann@example.com", Language::GERMAN));
     assert_eq!((ann.kind, ann.attempts, ann.subject), (LetterKind::Reset, 0, None));
     bed.clock.advance(LONG + LONG);
     assert_eq!(bed.take(LONG).await, None, "only the database's own time ends it");
@@ -1268,14 +1268,14 @@ async fn letters_go_out_one_at_a_time_and_are_free_when_holding_ends(bed: Bed) {
 }
 
 async fn a_letter_asked_for_again_is_one_letter(bed: Bed) {
-    bed.ask("ann@example.com", Language::English).await;
+    bed.ask("ann@example.com", Language::ENGLISH).await;
     let held = bed.take(LONG).await.unwrap();
     bed.store.update_letter_released(&held).await.unwrap();
     assert_eq!(bed.take(LONG).await, None, "a minute has to pass");
     bed.clock.advance(Duration::from_secs(1));
-    bed.ask("ann@example.com", Language::German).await;
+    bed.ask("ann@example.com", Language::GERMAN).await;
     let again = bed.take(LONG).await.unwrap();
-    assert_eq!((again.id, again.attempts, again.language), (held.id, 1, Language::German));
+    assert_eq!((again.id, again.attempts, again.language), (held.id, 1, Language::GERMAN));
     assert!(again.queued_at > held.queued_at);
     bed.store.delete_letter(&again, None).await.unwrap();
     bed.clock.advance(LONG);
@@ -1283,7 +1283,7 @@ async fn a_letter_asked_for_again_is_one_letter(bed: Bed) {
 }
 
 async fn the_outbox_has_a_bound(bed: Bed) {
-    let (language, queued_at) = (Language::English, bed.clock.now());
+    let (language, queued_at) = (Language::ENGLISH, bed.clock.now());
     for (number, fits) in [(0, true), (1, true), (2, true), (3, false), (0, false)] {
         let recipient = format!("p{number}@example.com");
         let kind = LetterKind::Verify;
@@ -1294,7 +1294,7 @@ async fn the_outbox_has_a_bound(bed: Bed) {
 
 async fn a_letter_taken_over_is_not_the_former_holders_any_more(bed: Bed) {
     let ann = bed.person("ann").await;
-    bed.ask("ann@example.com", Language::English).await;
+    bed.ask("ann@example.com", Language::ENGLISH).await;
     let former = bed.take(SHORT).await.unwrap();
     tokio::time::sleep(SHORT * 2).await;
     bed.clock.advance(LONG);
@@ -1312,7 +1312,7 @@ async fn a_letter_taken_over_is_not_the_former_holders_any_more(bed: Bed) {
 
 async fn a_letter_goes_with_its_account(bed: Bed) {
     let ann = bed.person("ann").await;
-    bed.ask("ann@example.com", Language::English).await;
+    bed.ask("ann@example.com", Language::ENGLISH).await;
     let held = bed.take(LONG).await.unwrap();
     bed.store.update_letter_subject(&held, ann.id).await.unwrap();
     bed.store.update_letter_released(&held).await.unwrap();

@@ -151,7 +151,7 @@ impl People {
         if let Some(password) = &account.password {
             let judged = unstored(account.staged.id, &account.staged.user, self.now());
             password::check(password.expose_secret(), &judged, &self.rules().password)
-                .map_err(|rejected| rejected.0)?;
+                .map_err(|rejected| rejected.to_string())?;
         }
         Ok(account)
     }

@@ -1,5 +1,6 @@
 //! The portal, sessions and their cookie, and tokens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::general::General;
@@ -12,6 +13,7 @@ use crate::config::yaml::{
 };
 use crate::web::authority::Host;
 use crate::web::origin::{Origin, Scheme};
+use crate::web::page::{Look, Pages};
 
 type Written = Text<spelling::Duration>;
 
@@ -36,8 +38,12 @@ pub(super) fn read_portal(written: &PortalFile, at: &Cursor<'_>) -> Portal {
     {
         at.key("users_path").report("`users_path` and `path` may not lie one below the other");
     }
-    let title = written.title.as_ref().map_or("Sign in", |title| title.text.as_str()).to_owned();
-    Portal { path: portal_path, users_path, title }
+    let title = written.title.as_ref().map(|title| title.text.clone());
+    let pages = match title {
+        None => Pages::built_in(),
+        Some(_) => Arc::new(Pages::new(Look { title })),
+    };
+    Portal { path: portal_path, users_path, pages }
 }
 
 fn is_at_or_below(path: &str, above: &str) -> bool {

@@ -97,7 +97,7 @@ tokens: { audience: ['${YAML}', '${DOLLARS}', '$5', '$$$$'] }
         load_text(text, Path::new("p.yaml"), &set).unwrap_or_else(|f| panic!("{}", shown(&f)));
     assert_eq!(config.workers, 7);
     assert_eq!(config.hashing.queue, 7);
-    assert_eq!(config.portal.title, "7");
+    assert_eq!(config.portal.pages.title(), Some("7"));
     assert!(!config.accounts.password.deny_common);
     assert!(config.secret.is_none());
     assert_eq!(config.public_url.to_string(), "http://localhost:9");

@@ -285,9 +285,7 @@ pub(super) struct Portal {
     pub(super) path: Option<Text<spelling::PortalPath>>,
     /// "/users" serves `FastAPI` Users' addresses there as well. Default: null.
     pub(super) users_path: Option<Text<spelling::PortalPath>>,
-    /// Heading of the sign-in page. Default: Sign in.
-    #[serde(default)]
-    #[schemars(with = "Text<spelling::Title>")]
+    /// Shown on every page, as the name of what people sign in to. Default: null.
     pub(super) title: Option<Text<spelling::Title>>,
 }
 

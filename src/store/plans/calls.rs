@@ -219,7 +219,7 @@ async fn call_outbox(store: &Store) -> Result<(), StoreError> {
     let letter = NewLetter {
         kind: LetterKind::Reset,
         recipient: "ann@example.com",
-        language: Language::English,
+        language: Language::ENGLISH,
         queued_at: AT,
     };
     store.insert_letter(&letter, 10).await?;

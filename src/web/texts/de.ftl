@@ -1,0 +1,204 @@
+### Alles, was auf den Seiten steht, auf Deutsch. Werte stehen für Namen und Adressen; kein Text enthält HTML.
+
+language-name = Deutsch
+language-menu = Sprache
+
+## Auf vielen Seiten
+
+back-to-sign-in = Zurück zur Anmeldung
+continue = Weiter
+another-account = Anderes Konto verwenden
+sign-in = Anmelden
+sign-in-again = Erneut anmelden
+sign-out = Abmelden
+signed-in-as = Sie sind als { $who } angemeldet.
+signed-in-as-named = Sie sind als { $who } ({ $email }) angemeldet.
+request-id = Kennung der Anfrage:
+form-out-of-date = Dieses Formular war veraltet. Bitte senden Sie es noch einmal.
+field-account = Konto
+field-email = E-Mail
+field-name = E-Mail oder Benutzername
+field-password = Passwort
+field-new-password = Neues Passwort
+field-first-name = Vorname (freiwillig)
+field-last-name = Nachname (freiwillig)
+email-wrong = Bitte geben Sie eine E-Mail-Adresse wie ann@example.com ein.
+field-wrong = Bitte geben Sie höchstens 200 Zeichen ein, ohne Zeilenumbrüche und andere Steuerzeichen.
+cannot-store = Das lässt sich nicht speichern. Bitte prüfen Sie Ihre Eingaben.
+
+## Anmelden
+
+sign-in-new-password = Ihr neues Passwort ist gesetzt. Bitte melden Sie sich damit an.
+sign-in-form-lost = Ihr Formular wurde nicht gesendet, weil Sie nicht angemeldet waren. Bitte melden Sie sich an und senden Sie es dann noch einmal.
+sign-in-remember = Auf diesem Gerät angemeldet bleiben
+sign-in-wrong = Die E-Mail-Adresse oder das Passwort stimmt nicht.
+sign-in-unverified = Ihre E-Mail-Adresse ist noch nicht bestätigt. Bitte öffnen Sie den Link, der Ihnen geschickt wurde.
+sign-in-out-of-date = Dieses Formular war veraltet. Bitte melden Sie sich noch einmal an.
+sign-in-name-missing = Bitte geben Sie Ihre E-Mail-Adresse ein.
+sign-in-password-missing = Bitte geben Sie Ihr Passwort ein.
+sign-in-too-many = Es gab zu viele Anmeldeversuche. Bitte warten Sie eine Weile.
+signed-in-heading = Sie sind angemeldet
+sign-out-out-of-date = Das Formular war veraltet, Sie sind also noch angemeldet. Bitte drücken Sie den Knopf noch einmal.
+
+## Warum eine Anmeldung nicht hält
+
+diagnosis-heading = Die Anmeldung hielt nicht
+diagnosis-blocked = Ihr Browser hat das Cookie nicht zurückgesendet, das Sie angemeldet hält: Cookies sind für { $host } gesperrt.
+diagnosis-blocked-remedy = Erlauben Sie Cookies für diese Website (ein privates Fenster, eine Erweiterung oder eine Einstellung kann sie sperren), und melden Sie sich dann erneut an.
+diagnosis-insecure = Das Cookie, das Sie angemeldet hält, darf nur über { $https } gesendet werden. Diese Seite kam aber über { $http }, also hat Ihr Browser es verworfen.
+diagnosis-insecure-remedy = Öffnen Sie die Adresse mit { $https }. Haben Sie das getan, muss die Verwaltung den Proxy vor dem Gateway unter { $proxies } eintragen oder { $url } auf die Adresse setzen, die alle verwenden.
+diagnosis-host = Sie haben sich auf einem anderen Host angemeldet als dem, den Sie verwenden wollen, und Cookies eines Hosts werden nicht an den anderen gesendet.
+diagnosis-hosts = Die Hosts sind { $host } und { $other }.
+diagnosis-host-remedy = Verwenden Sie immer dieselbe Adresse. Gehören diese Hosts zusammen, muss die Verwaltung { $domain } auf ihre gemeinsame Domain setzen.
+diagnosis-clock = Ihr Browser hat das Cookie gesendet, das Sie angemeldet hält, aber die Sitzung dazu gilt als beendet.
+diagnosis-clock-remedy = Meist gehen die Uhren der Rechner verschieden: Die Verwaltung muss die Uhr der Rechner des Gateways stellen. Hat gerade jemand Ihre Sitzungen beendet, melden Sie sich erneut an.
+
+## Vergessene Passwörter
+
+forgot-heading = Passwort vergessen?
+forgot-what = Geben Sie die E-Mail-Adresse Ihres Kontos ein. Sie bekommen einen Link, mit dem Sie ein neues Passwort wählen können.
+forgot-send = Link senden
+forgot-too-many = Es wurde zu oft um Post gebeten. Bitte warten Sie eine Weile.
+check-mail-heading = Sehen Sie in Ihre Post
+check-mail-reset = Gibt es ein Konto für { $email }, so ist ein Link unterwegs, mit dem Sie ein neues Passwort wählen können. Er gilt einmal, eine Stunde lang.
+check-mail-nothing = Nach einigen Minuten ist nichts gekommen? Sehen Sie nach, ob es als unerwünscht aussortiert wurde und ob die Adresse stimmt.
+reset-heading = Neues Passwort wählen
+reset-password-hint = { $count ->
+    [one] Mindestens ein Zeichen.
+   *[other] Mindestens { $count } Zeichen.
+} Sie werden überall abgemeldet.
+reset-set = Neues Passwort setzen
+
+## Links
+
+link-over-heading = Dieser Link gilt nicht mehr
+link-over-reset = Ein Link zum Setzen eines Passworts gilt einmal, eine Stunde lang, und nur bis ein anderer erstellt wird oder sich Passwort oder E-Mail-Adresse ändern. Fordern Sie einen neuen an.
+link-over-verify = Ein Link zum Bestätigen einer E-Mail-Adresse gilt einmal, eine Stunde lang, und nur bis ein anderer erstellt wird oder sich die Adresse ändert. Fordern Sie einen neuen an.
+link-too-many = Es gab zu viele Versuche. Bitte warten Sie eine Weile.
+verify-heading = E-Mail-Adresse bestätigen
+verify-what = Drücken Sie den Knopf, wenn { $email } Ihre E-Mail-Adresse ist und Sie damit hier ein Konto angelegt haben.
+verify-button = Diese Adresse bestätigen
+verified-heading = Ihre E-Mail-Adresse ist bestätigt
+
+## Die erste Verwalterin, der erste Verwalter
+
+set-up-heading = Das erste Verwaltungskonto anlegen
+set-up-what = Dieses Konto darf alles: Es ist ein Superuser und hat die Rolle { $role }.
+set-up-create = Konto anlegen und anmelden
+set-up-email-taken = Ein Konto mit dieser E-Mail-Adresse gibt es schon. Machen Sie es auf der Kommandozeile zum Verwaltungskonto, oder wählen Sie eine andere Adresse.
+set-up-over = Ein Link zum Einrichten gilt einmal, eine Stunde lang, und nur solange es kein Verwaltungskonto gibt.
+set-up-over-known = Gibt es schon ein Verwaltungskonto:
+set-up-over-unknown = Wenn nicht: Starten Sie das Gateway neu, das dann einen neuen Link ausgibt, oder rufen Sie { $command } auf.
+
+## Passwörter
+
+password-hint = { $count ->
+    [one] Mindestens ein Zeichen.
+   *[other] Mindestens { $count } Zeichen.
+}
+password-too-short = { $count ->
+    [one] Das Passwort sollte mindestens ein Zeichen lang sein.
+   *[other] Das Passwort sollte mindestens { $count } Zeichen lang sein.
+}
+password-too-long = { $count ->
+    [one] Das Passwort sollte höchstens ein Zeichen lang sein.
+   *[other] Das Passwort sollte höchstens { $count } Zeichen lang sein.
+}
+password-has-email = Das Passwort sollte Ihre E-Mail-Adresse nicht enthalten.
+password-has-username = Das Passwort sollte Ihren Benutzernamen nicht enthalten.
+password-has-first-name = Das Passwort sollte Ihren Vornamen nicht enthalten.
+password-has-last-name = Das Passwort sollte Ihren Nachnamen nicht enthalten.
+password-has-organization = Das Passwort sollte den Namen Ihrer Organisation nicht enthalten.
+password-common = Das Passwort ist zu verbreitet.
+password-guessable = Das Passwort ist zu leicht zu erraten.
+password-rows = Das Passwort ist zu leicht zu erraten. Gerade Tastenreihen sind leicht zu erraten.
+password-patterns = Das Passwort ist zu leicht zu erraten. Kurze Muster auf der Tastatur sind leicht zu erraten.
+password-repeats = Das Passwort ist zu leicht zu erraten. Wiederholungen wie „aaa“ sind leicht zu erraten.
+password-repeated-words = Das Passwort ist zu leicht zu erraten. Wiederholungen wie „abcabcabc“ sind kaum schwerer zu erraten als „abc“.
+password-listed = Das Passwort ist zu leicht zu erraten. Es ist eines der häufigsten.
+password-nearly-listed = Das Passwort ist zu leicht zu erraten. Es ähnelt einem häufig verwendeten.
+password-sequences = Das Passwort ist zu leicht zu erraten. Folgen wie abc oder 6543 sind leicht zu erraten.
+password-years = Das Passwort ist zu leicht zu erraten. Jahre der letzten Zeit sind leicht zu erraten.
+password-word = Das Passwort ist zu leicht zu erraten. Ein einzelnes Wort ist leicht zu erraten.
+password-dates = Das Passwort ist zu leicht zu erraten. Daten sind oft leicht zu erraten.
+password-names = Das Passwort ist zu leicht zu erraten. Vor- und Nachnamen sind leicht zu erraten.
+
+## Das Konto
+
+account-heading = Ihr Konto
+account-name = Name
+account-email = E-Mail
+account-not-verified = (nicht bestätigt)
+account-username = Benutzername
+account-organization = Organisation
+account-department = Abteilung
+account-phone = Telefon
+account-administrator = Verwaltungskonto
+account-yes = ja
+account-signed-in = Angemeldet
+account-signed-in-at = { $at }, { $method }
+account-ends = Endet spätestens
+account-roles = Rollen
+account-role-until = { $role } bis { $until }
+account-no-role = Sie haben keine Rolle.
+account-permissions = Rechte
+account-no-permission = Sie haben keine Rechte.
+account-applications = Was Anwendungen erfahren
+account-by-default = Im Regelfall
+account-header = Feld
+account-value = Wert
+account-no-header = Kein Feld: Woraus sie gemacht würden, fehlt oder ist nicht bestätigt.
+account-nothing = Nichts.
+account-everywhere = Überall abmelden
+account-everywhere-hint = Überall heißt: in jedem Browser, auf jedem Gerät und in jedem Skript, das mit diesem Konto angemeldet ist.
+method-password = mit einem Passwort
+method-provider = mit dem Konto bei einem anderen Anbieter
+
+## Fehler
+
+error-cause = Die Ursache, auf Englisch und in Fachbegriffen:
+error-command = Dieser Befehl würde es gewähren:
+error-command-label = Befehl
+status-400 = Ungültige Anfrage
+status-400-what = Die Anfrage war nicht zu verstehen. Prüfen Sie die Adresse, und versuchen Sie es noch einmal.
+status-401 = Nicht angemeldet
+status-401-what = Sie müssen sich anmelden, um diese Seite zu sehen.
+status-403 = Kein Zugriff
+status-403-what = Sie haben keinen Zugriff auf diese Seite. Sollten Sie ihn haben, so fragen Sie die Verwaltung.
+status-404 = Nicht gefunden
+status-404-what = Unter dieser Adresse gibt es keine Seite. Prüfen Sie, ob Sie sich vertippt haben.
+status-405 = Falsche Methode
+status-405-what = Diese Adresse nimmt solche Anfragen nicht an. Gehen Sie zurück, und versuchen Sie es noch einmal.
+status-408 = Zu langsam
+status-408-what = Die Anfrage brauchte zu lange. Versuchen Sie es noch einmal.
+status-413 = Zu groß
+status-413-what = Was gesendet wurde, ist zu groß.
+status-414 = Adresse zu lang
+status-414-what = Die Adresse ist zu lang.
+status-429 = Zu viele Anfragen
+status-429-what = Es gab zu viele Anfragen. Warten Sie ein wenig, und versuchen Sie es noch einmal.
+status-431 = Kopfzeilen zu groß
+status-431-what = Die Anfrage hatte zu viele oder zu lange Kopfzeilen. Es kann helfen, die Cookies dieser Website zu löschen.
+status-4xx = Nicht möglich
+status-4xx-what = Die Anfrage ließ sich nicht beantworten.
+status-5xx = Etwas ging schief
+status-5xx-what = Hier ging etwas schief. Versuchen Sie es noch einmal, und nennen Sie der Verwaltung die Kennung der Anfrage, wenn es so bleibt.
+status-502 = Anwendung nicht erreichbar
+status-502-what = Die Anwendung hinter dieser Adresse war nicht zu erreichen. Versuchen Sie es gleich noch einmal.
+status-503 = Nicht verfügbar
+status-503-what = Dieser Dienst ist im Augenblick nicht verfügbar. Versuchen Sie es gleich noch einmal.
+status-504 = Anwendung zu langsam
+status-504-what = Die Anwendung hinter dieser Adresse brauchte zu lange. Versuchen Sie es gleich noch einmal.
+error-unknown-who = Im Augenblick lässt sich nicht prüfen, wer Sie sind. Bitte versuchen Sie es in einer Minute noch einmal.
+error-sign-in-down = Die Anmeldung geht im Augenblick nicht. Bitte versuchen Sie es in einer Minute noch einmal.
+error-cross-site = Diese Anfrage kam von der Seite einer anderen Website und wurde nicht ausgeführt.
+error-foreign-form = Dieses Formular wurde von einer anderen Website gesendet und deshalb nicht angesehen.
+error-form = Das Formular war nicht zu lesen.
+error-sign-in-first = Bitte melden Sie sich an, um dies zu sehen.
+error-network = Diese Adresse ist von dort, wo Sie sind, nicht zugänglich. Eine Anmeldung würde daran nichts ändern.
+error-roles = Diese Seite verlangt eine dieser Rollen: { $roles }.
+error-permissions = Diese Seite verlangt diese Rechte: { $permissions }.
+error-verification = Diese Seite verlangt eine bestätigte E-Mail-Adresse, und Ihre ist noch nicht bestätigt.
+error-closed = Diese Seite ist für dieses Konto nicht zugänglich.
+error-ask = Bitten Sie die Verwaltung dieser Website um Zugriff.
+error-broken-off = Die Anfrage war fehlerhaft oder brach ab.
