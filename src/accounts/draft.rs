@@ -65,12 +65,20 @@ pub enum Mistake {
         "a username is 1 to 50 letters, digits, dots, underscores and hyphens, beginning with a letter or digit"
     )]
     Username,
-    /// A name, organization, department or phone is over 200 characters or holds a control character.
-    #[error("{0} is longer than 200 characters or holds a control character")]
+    /// A field of the profile, by its name, is over 200 characters or holds a control character.
+    #[error(
+        "the {} is longer than 200 characters or holds a control character", .0.replace('_', " ")
+    )]
     Profile(&'static str),
     /// The name of a role does not have a role's shape.
     #[error("not a role name: {0}")]
     Role(String),
+    /// The e-mail is of a domain that people may not register (`accounts.email_domains`).
+    #[error("e-mail addresses of this domain are not admitted here")]
+    Domain,
+    /// Nobody may make an account for themselves, or nobody without an invitation.
+    #[error("registration is closed")]
+    Closed,
     /// The password policy refused the password; the reason is for the person.
     #[error("{0}")]
     Password(Rejected),
@@ -135,7 +143,7 @@ impl Draft {
             email_folded,
             username,
             password_hash: None,
-            profile: normalise_profile(&self.profile)?,
+            profile: without_blanks(trim_profile(&self.profile)?),
             is_active: self.is_active,
             is_superuser: self.is_superuser,
             is_verified: self.is_verified,
@@ -144,22 +152,33 @@ impl Draft {
     }
 }
 
-/// Trims every field; blank ones count as absent.
-fn normalise_profile(profile: &Profile) -> Result<Profile, Mistake> {
-    let field = |label, text: &Option<String>| {
-        let text = filled(text.as_deref());
+/// Trims every field; a blank one becomes a text of nothing.
+pub(super) fn trim_profile(profile: &Profile) -> Result<Profile, Mistake> {
+    let field = |name, text: &Option<String>| {
+        let text = text.as_deref().map(str::trim);
         let is_bad = text
-            .as_deref()
             .is_some_and(|t| t.chars().count() > MAX_PROFILE || t.chars().any(char::is_control));
-        if is_bad { Err(Mistake::Profile(label)) } else { Ok(text) }
+        if is_bad { Err(Mistake::Profile(name)) } else { Ok(text.map(str::to_owned)) }
     };
     Ok(Profile {
-        first_name: field("the first name", &profile.first_name)?,
-        last_name: field("the last name", &profile.last_name)?,
-        organization: field("the organization", &profile.organization)?,
-        department: field("the department", &profile.department)?,
-        phone: field("the phone", &profile.phone)?,
+        first_name: field("first_name", &profile.first_name)?,
+        last_name: field("last_name", &profile.last_name)?,
+        organization: field("organization", &profile.organization)?,
+        department: field("department", &profile.department)?,
+        phone: field("phone", &profile.phone)?,
     })
+}
+
+/// A new account's profile: what is blank is absent.
+fn without_blanks(profile: Profile) -> Profile {
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Profile {
+        first_name: some(profile.first_name),
+        last_name: some(profile.last_name),
+        organization: some(profile.organization),
+        department: some(profile.department),
+        phone: some(profile.phone),
+    }
 }
 
 fn filled(text: Option<&str>) -> Option<String> {
@@ -250,9 +269,9 @@ mod tests {
         assert!(with(|d| d.username = Some("  ".into())).is_ok_and(|row| row.username.is_none()));
         assert!(matches!(with(|d| d.roles = vec!["a:b".into()]), Err(Mistake::Role(_))));
         let long = |d: &mut Draft| d.profile.phone = Some("1".repeat(201));
-        assert!(matches!(with(long), Err(Mistake::Profile("the phone"))));
+        assert!(matches!(with(long), Err(Mistake::Profile("phone"))));
         let control = |d: &mut Draft| d.profile.last_name = Some("a\r\nX-User: b".into());
-        assert!(matches!(with(control), Err(Mistake::Profile("the last name"))));
+        assert!(matches!(with(control), Err(Mistake::Profile("last_name"))));
         let blank = with(|d| d.profile.first_name = Some(" \t".into()));
         assert!(blank.is_ok_and(|row| row.profile.first_name.is_none()));
     }

@@ -296,6 +296,8 @@ fn settle(attempt: Attempt<'_, 1>, outcome: Result<User, Mistake>) -> Result<Use
         | Mistake::Username
         | Mistake::Profile(_)
         | Mistake::Role(_)
+        | Mistake::Domain
+        | Mistake::Closed
         | Mistake::Conflict(_)
         | Mistake::Store(_)
         | Mistake::Session(_)) => LinkError::Failed(other),

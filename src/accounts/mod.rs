@@ -5,20 +5,24 @@
 //! the gateway: signing in and out. Kept out: how a request is read and an answer is written, and
 //! all SQL.
 
+mod change;
 mod draft;
 mod letters;
 mod links;
 mod people;
+mod register;
 mod sign_in;
 pub mod transfer;
 pub mod visit;
 
 use std::sync::Arc;
 
+pub use change::{Change, ChangeError, Confirmation, OwnChange};
 pub use draft::{Actor, Draft, Mistake};
 pub use letters::{LetterDesk, TypedEmail};
 pub use links::{Link, LinkError, LinkKind, LinkState};
 pub use people::{People, SetUpLink, read_id};
+pub use register::Registration;
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 
 use uuid::Uuid;

@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::draft::{Actor, Draft, Mistake, unstored};
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::config::PasswordPolicy;
+use crate::config::AccountRules;
 use crate::identity::grant::is_role_name;
 use crate::identity::hashing::Hasher;
 use crate::identity::keys::sha256;
 use crate::identity::password;
 use crate::identity::user::{InvalidEmail, RoleGrant, User, fold_email, is_username};
-use crate::store::{Conflict, Flag, NewUser, Store, StoreError, TokenKind};
+use crate::store::{Conflict, NewUser, Store, StoreError, TokenKind};
 
 /// The accounts as an operator sees them. Cloning shares everything. The command line makes one of
 /// its own beside a running gateway.
@@ -26,7 +26,7 @@ use crate::store::{Conflict, Flag, NewUser, Store, StoreError, TokenKind};
 pub struct People {
     store: Store,
     hasher: Hasher,
-    policy: Arc<ArcSwap<PasswordPolicy>>,
+    rules: Arc<ArcSwap<AccountRules>>,
     clock: Clock,
     entropy: Entropy,
 }
@@ -44,16 +44,16 @@ pub struct SetUpLink {
 const SET_UP_LIFE: Duration = Duration::from_hours(1);
 
 impl People {
-    /// Puts together what managing accounts needs. `policy` is swapped on reload by its owner.
+    /// Puts together what managing accounts needs. `rules` is swapped on reload by its owner.
     #[must_use]
     pub fn new(
         store: Store,
         hasher: Hasher,
-        policy: Arc<ArcSwap<PasswordPolicy>>,
+        rules: Arc<ArcSwap<AccountRules>>,
         clock: Clock,
         entropy: Entropy,
     ) -> Self {
-        Self { store, hasher, policy, clock, entropy }
+        Self { store, hasher, rules, clock, entropy }
     }
 
     pub(super) const fn store(&self) -> &Store {
@@ -72,8 +72,8 @@ impl People {
         self.clock.now()
     }
 
-    pub(super) fn policy(&self) -> arc_swap::Guard<Arc<PasswordPolicy>> {
-        self.policy.load()
+    pub(super) fn rules(&self) -> arc_swap::Guard<Arc<AccountRules>> {
+        self.rules.load()
     }
 
     pub(super) fn fresh_id(&self) -> Uuid {
@@ -116,7 +116,11 @@ impl People {
     }
 
     /// Checks a draft and hashes its password.
-    async fn prepare(&self, draft: Draft, actor: &Actor) -> Result<(Uuid, NewUser), Mistake> {
+    pub(super) async fn prepare(
+        &self,
+        draft: Draft,
+        actor: &Actor,
+    ) -> Result<(Uuid, NewUser), Mistake> {
         let id = self.entropy.uuid();
         let mut row = draft.row()?;
         if let Some(password) = draft.password {
@@ -133,47 +137,9 @@ impl People {
         user: &User,
         from: Option<IpAddr>,
     ) -> Result<String, Mistake> {
-        password::check(password.expose_secret(), user, &self.policy.load())
+        password::check(password.expose_secret(), user, &self.rules.load().password)
             .map_err(Mistake::Password)?;
         Ok(self.hasher.hash(password, from).await?)
-    }
-
-    /// Sets a new password: ends every session of the account.
-    ///
-    /// # Errors
-    /// [`Mistake`].
-    pub async fn set_password(
-        &self,
-        user: &User,
-        password: SecretString,
-        actor: &Actor,
-    ) -> Result<(), Mistake> {
-        let hash = self.hash_new(password, user, actor.address).await?;
-        let event = actor.event(self.clock.now(), "password-set", Some(user.id));
-        Ok(self.store.update_user_password(user.id, &hash, &event).await?)
-    }
-
-    /// Changes a flag; switching off `is_active` ends every session.
-    ///
-    /// # Errors
-    /// [`Mistake`]; [`Conflict::LastSuperuser`].
-    pub async fn set_flag(&self, id: Uuid, flag: Flag, actor: &Actor) -> Result<(), Mistake> {
-        let kind = match flag {
-            Flag::Active(true) => "user-activated",
-            Flag::Active(false) => "user-deactivated",
-            Flag::Verified => "user-verified",
-        };
-        let event = actor.event(self.clock.now(), kind, Some(id));
-        Ok(self.store.update_user_flag(id, flag, &event).await?)
-    }
-
-    /// Deletes an account with its grants and sessions.
-    ///
-    /// # Errors
-    /// [`Mistake`]; [`Conflict::LastSuperuser`].
-    pub async fn delete(&self, id: Uuid, actor: &Actor) -> Result<(), Mistake> {
-        let event = actor.event(self.clock.now(), "user-deleted", Some(id));
-        Ok(self.store.delete_user(id, &event).await?)
     }
 
     /// Grants a role, or sets the new end (or none) of one held.
@@ -293,7 +259,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::config::{Database, DatabaseUrl};
+    use crate::config::{Database, DatabaseUrl, PasswordPolicy, Registration};
     use crate::identity::hashing::Kind;
     use crate::store::Migrate;
 
@@ -308,15 +274,23 @@ mod tests {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let store = Store::open(&database, Migrate::Fully, clock.clone()).await.unwrap();
         let hasher = Hasher::new(1, 1, clock.clone(), entropy.clone());
-        let rules = PasswordPolicy {
+        let password = PasswordPolicy {
             min_length: 1,
             max_length: 256,
             min_strength: 0,
             deny_common: false,
             deny_profile: false,
         };
-        let policy = Arc::new(ArcSwap::from_pointee(rules));
-        let people = People::new(store.clone(), hasher.clone(), policy, clock, entropy);
+        let rules = AccountRules {
+            registration: Registration::Closed,
+            require_verified: false,
+            email_domains: Vec::new(),
+            default_roles: Vec::new(),
+            confirm_changes: false,
+            password,
+        };
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let people = People::new(store.clone(), hasher.clone(), rules, clock, entropy);
         let draft = Draft {
             email: "ann@example.com".to_owned(),
             password: Some("seven lanterns on the quay".into()),

@@ -96,12 +96,25 @@ impl fmt::Debug for Opened {
 
 type SessionId = [u8; 32];
 
+/// A password somebody shows to be who they say.
+pub(super) struct Proof<'a> {
+    /// The name under which attempts are counted, as typed.
+    pub(super) name: &'a str,
+    /// The password.
+    pub(super) password: SecretString,
+    /// The event of a failure.
+    pub(super) failed: &'static str,
+}
+
 /// Why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     /// Unknown, inactive or without password, or a wrong password: which is told to nobody.
     #[error("wrong e-mail or password")]
     BadCredentials,
+    /// The password is right, but the e-mail is not verified, and `accounts.require_verified` asks for it.
+    #[error("the e-mail is not verified")]
+    NotVerified,
     /// Too many failures, or the hashing queue is full: 429.
     #[error("too many attempts")]
     TooMany(Duration),
@@ -139,6 +152,7 @@ enum Reason {
     Inactive,
     NoPassword,
     WrongPassword,
+    Unverified,
 }
 
 impl Reason {
@@ -148,6 +162,7 @@ impl Reason {
             Self::Inactive => "inactive account",
             Self::NoPassword => "account without password",
             Self::WrongPassword => "wrong password",
+            Self::Unverified => "e-mail not verified",
         }
     }
 
@@ -172,7 +187,7 @@ impl Accounts {
         let outcome = self.attempt(request).await;
         self.metrics.counters.signed_in(match &outcome {
             Ok(_) => SignInOutcome::Succeeded,
-            Err(SignInError::BadCredentials) => SignInOutcome::Failed,
+            Err(SignInError::BadCredentials | SignInError::NotVerified) => SignInOutcome::Failed,
             Err(SignInError::TooMany(_)) => SignInOutcome::Limited,
             Err(SignInError::Store(_) | SignInError::Session(_)) => SignInOutcome::Error,
         });
@@ -182,7 +197,12 @@ impl Accounts {
     async fn attempt(&self, request: SignInRequest<'_>) -> Result<(User, Opened), SignInError> {
         let Credential::Password(name, password) = request.credential;
         let found = self.people.find_by_name(&name).await?;
-        let user = self.verify(&name, password.clone(), found, request.from).await?;
+        let proof = Proof { name: &name, password: password.clone(), failed: "sign-in-failed" };
+        let user = self.verify(proof, found, request.from).await?;
+        if self.people.rules().require_verified && !user.is_verified {
+            self.record_refusal(&user, request.from);
+            return Err(SignInError::NotVerified);
+        }
         let mut opening = opening_of(&user, request.wanted, request.from, request.now);
         opening.replaces = request.replaces.map(|old| old.session().id);
         let opened = self.open(&opening, request.wanted, request.now).await?;
@@ -192,13 +212,13 @@ impl Accounts {
     }
 
     /// Checks limits and password, and records a failure after the answer.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
-        name: &str,
-        password: SecretString,
+        proof: Proof<'_>,
         found: Option<User>,
         from: &Actor,
     ) -> Result<User, SignInError> {
+        let Proof { name, password, failed } = proof;
         let is_familiar = self.is_familiar(found.as_ref(), from.address).await?;
         let key = counted_name(name, found.as_ref());
         let attempt = self
@@ -224,7 +244,11 @@ impl Accounts {
             }
             (Ok(_), found) => {
                 drop(attempt);
-                self.record_failure(found.as_ref(), name, from);
+                let mut event = from.event(self.people.now(), failed, None);
+                // What is no e-mail may be a password typed into the wrong field: it is not written down.
+                event.actor = fold_email(name).unwrap_or_default();
+                Reason::of(found.as_ref()).as_str().clone_into(&mut event.detail);
+                self.record_failure(found.map(|user| user.id), event);
                 Err(SignInError::BadCredentials)
             }
         }
@@ -310,18 +334,22 @@ impl Accounts {
     }
 
     /// Writes down a failure after the answer, so that it takes as long for every account.
-    fn record_failure(&self, found: Option<&User>, name: &str, from: &Actor) {
-        let user = found.map(|user| user.id);
-        let mut event = from.event(self.people.now(), "sign-in-failed", user);
-        // What is no e-mail may be a password typed into the wrong field: it is not written down.
-        event.actor = fold_email(name).unwrap_or_default();
-        Reason::of(found).as_str().clone_into(&mut event.detail);
+    fn record_failure(&self, user: Option<Uuid>, mut event: Event) {
+        event.user = user;
         let people = self.people.clone();
         tokio::spawn(async move {
             if let Err(error) = write_failure(&people, user, &event).await {
                 tracing::warn!(%error, "a failed sign-in could not be recorded");
             }
         });
+    }
+
+    /// Writes down that somebody with the right password was not signed in.
+    fn record_refusal(&self, user: &User, from: &Actor) {
+        let mut event = from.event(self.people.now(), "sign-in-refused", None);
+        event.actor.clone_from(&user.email);
+        Reason::Unverified.as_str().clone_into(&mut event.detail);
+        self.record_failure(Some(user.id), event);
     }
 
     /// Replaces an outdated hash after the answer, from the password just verified.

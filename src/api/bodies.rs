@@ -114,6 +114,16 @@ pub(super) enum Complaint {
     NotAnEmail(&'static str, String),
     /// A field is no text: field, what was sent.
     NotText(&'static str, Value),
+    /// A field holds a text that does not do: field, why, what was sent.
+    Unfit(&'static str, &'static str, String),
+    /// A field is no truth value: field, what was sent.
+    NotAFlag(&'static str, Value),
+    /// A field is of a type that may hold a truth value, and holds none: field, what was sent.
+    NoFlagIn(&'static str, Value),
+    /// There is no body.
+    NoBody,
+    /// The body is no JSON object: what was sent, if it was JSON.
+    NotAnObject(Value),
     /// The body is no JSON: where the reader stopped, and why.
     NotJson(usize, String),
 }
@@ -137,6 +147,26 @@ impl Complaint {
             Self::NotText(field, input) => json!({
                 "type": "string_type", "loc": ["body", field],
                 "msg": "Input should be a valid string", "input": input,
+            }),
+            Self::Unfit(field, reason, input) => json!({
+                "type": "value_error", "loc": ["body", field],
+                "msg": format!("Value error, {reason}"), "input": input, "ctx": {"reason": reason},
+            }),
+            Self::NotAFlag(field, input) => json!({
+                "type": "bool_type", "loc": ["body", field],
+                "msg": "Input should be a valid boolean", "input": input,
+            }),
+            Self::NoFlagIn(field, input) => json!({
+                "type": "bool_parsing", "loc": ["body", field],
+                "msg": "Input should be a valid boolean, unable to interpret input", "input": input,
+            }),
+            Self::NoBody => json!({
+                "type": "missing", "loc": ["body"], "msg": "Field required", "input": null,
+            }),
+            Self::NotAnObject(input) => json!({
+                "type": "model_attributes_type", "loc": ["body"],
+                "msg": "Input should be a valid dictionary or object to extract fields from",
+                "input": input,
             }),
             Self::NotJson(at, reason) => json!({
                 "type": "json_invalid", "loc": ["body", at], "msg": "JSON decode error",

@@ -6,55 +6,154 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::bodies::{Complaint, unprocessable};
+use super::shape::{Field, Kind, Null, Shape};
 use crate::accounts::visit::form_failure;
+use crate::identity::user::fold_email;
 use crate::web::failure::Failure;
 use crate::web::form::{RequestBody, read_bytes};
 
-/// The fields of a JSON object. What is no object has none; a name that stands there twice is refused.
+/// The fields of a body that fits its shape.
 #[derive(Default)]
-pub(super) struct Input(BTreeMap<String, Value>);
+pub(super) struct Given(BTreeMap<&'static str, Held>);
+
+enum Held {
+    Text(String),
+    Flag(bool),
+}
 
 /// Names alone: values may be passwords.
-impl fmt::Debug for Input {
+impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Input {
-    /// Reads a body of at most 64 KiB within 30 s. A body of another content type, or none, has no fields.
+impl Given {
+    /// Reads a body of at most 64 KiB within 30 s. A field that the shape does not have is left out.
     ///
     /// # Errors
-    /// 413, 408, 400 when it breaks off; 422 for what is no JSON.
+    /// 413, 408, 400 when it breaks off; 422 for what is no JSON, and with every complaint about a field.
     pub(super) async fn read<B: RequestBody>(
         headers: &HeaderMap,
         body: B,
+        shape: &Shape,
     ) -> Result<Self, Failure> {
         let bytes = read_bytes(body).await.map_err(|error| form_failure(&error))?;
-        if bytes.is_empty() || !is_json(headers) {
-            return Ok(Self::default());
+        let sent = read_sent(headers, &bytes)?;
+        let mut fields = match sent {
+            Sent::Object(fields) => fields,
+            Sent::Nothing | Sent::Other(_) if shape.is_embedded => BTreeMap::new(),
+            Sent::Nothing => return Err(unprocessable(&[Complaint::NoBody])),
+            Sent::Other(value) => return Err(unprocessable(&[Complaint::NotAnObject(value)])),
+        };
+        let (mut given, mut complaints) = (Self::default(), Vec::new());
+        for field in shape.fields {
+            match read_field(field, fields.remove(field.name)) {
+                Ok(Some(held)) => drop(given.0.insert(field.name, held)),
+                Ok(None) => {}
+                Err(complaint) => complaints.push(complaint),
+            }
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let at = offset_of(&bytes, &error);
-            let text = error.to_string();
-            let reason = text.split(" at line ").next().unwrap_or_default();
-            unprocessable(&[Complaint::NotJson(at, reason.to_owned())])
-        })
+        if complaints.is_empty() { Ok(given) } else { Err(unprocessable(&complaints)) }
     }
 
-    /// A text that has to be there; anything else is added to the complaints.
-    pub(super) fn text(&mut self, name: &'static str, complaints: &mut Vec<Complaint>) -> String {
-        match self.0.remove(name) {
-            Some(Value::String(text)) => return text,
-            None => complaints.push(Complaint::Missing(name)),
-            Some(other) => complaints.push(Complaint::NotText(name, other)),
+    /// A text, if the body has it.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        match self.0.remove(name)? {
+            Held::Text(text) => Some(text),
+            Held::Flag(_) => None,
         }
-        String::new()
     }
+
+    /// A flag, if the body has it.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.0.remove(name)? {
+            Held::Flag(flag) => Some(flag),
+            Held::Text(_) => None,
+        }
+    }
+}
+
+/// Reads a field as its row has it; `None` where it counts as absent.
+fn read_field(field: &Field, sent: Option<Value>) -> Result<Option<Held>, Complaint> {
+    let value = match (sent, field.null) {
+        (None, _) if field.is_needed => return Err(Complaint::Missing(field.name)),
+        (None, _) | (Some(Value::Null), Null::Absent) => return Ok(None),
+        (Some(Value::Null), Null::Empty) => return Ok(Some(Held::Text(String::new()))),
+        (Some(value), Null::Refused | Null::Absent | Null::Empty) => value,
+    };
+    match (field.kind, value) {
+        (Kind::Flag, value) => match read_flag(&value) {
+            Some(flag) => Ok(Some(Held::Flag(flag))),
+            None if may_hold_flag(&value) => Err(Complaint::NoFlagIn(field.name, value)),
+            None => Err(Complaint::NotAFlag(field.name, value)),
+        },
+        (Kind::Email, Value::String(text)) if fold_email(&text).is_err() => {
+            Err(Complaint::NotAnEmail(field.name, text))
+        }
+        (Kind::Email | Kind::Text | Kind::Password, Value::String(text)) => {
+            Ok(Some(Held::Text(text)))
+        }
+        (Kind::Email | Kind::Text | Kind::Password, other) => {
+            Err(Complaint::NotText(field.name, other))
+        }
+    }
+}
+
+/// What pydantic takes for a truth value unless it is told to be strict.
+fn read_flag(value: &Value) -> Option<bool> {
+    const YES: [&str; 6] = ["1", "on", "t", "true", "y", "yes"];
+    const NO: [&str; 6] = ["0", "off", "f", "false", "n", "no"];
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_f64() {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            Some(_) | None => None,
+        },
+        Value::String(text) => {
+            let is_one_of = |words: [&str; 6]| words.iter().any(|w| text.eq_ignore_ascii_case(w));
+            is_one_of(YES).then_some(true).or_else(|| is_one_of(NO).then_some(false))
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether a value is of a type in which pydantic looks for a truth value.
+fn may_hold_flag(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.fract() == 0.0),
+        Value::Bool(_) | Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// What a body holds.
+enum Sent {
+    Nothing,
+    Object(BTreeMap<String, Value>),
+    /// Something else; null also where it is no JSON by its content type, since a page of another site
+    /// can send such a body.
+    Other(Value),
+}
+
+fn read_sent(headers: &HeaderMap, bytes: &[u8]) -> Result<Sent, Failure> {
+    if bytes.is_empty() {
+        return Ok(Sent::Nothing);
+    }
+    if !is_json(headers) {
+        return Ok(Sent::Other(Value::Null));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let at = offset_of(bytes, &error);
+        let text = error.to_string();
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        unprocessable(&[Complaint::NotJson(at, reason.to_owned())])
+    })
 }
 
 /// The content type is JSON. A page of another site can send a body that says nothing of its type.
@@ -77,59 +176,63 @@ fn offset_of(bytes: &[u8], error: &serde_json::Error) -> usize {
     before.saturating_add(error.column().saturating_sub(1)).min(bytes.len())
 }
 
-impl<'de> Deserialize<'de> for Input {
+impl<'de> Deserialize<'de> for Sent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Fields)
+        deserializer.deserialize_any(Reader)
     }
 }
 
-/// Reads an object's fields; every other value counts as an object without any.
-struct Fields;
+/// Reads a value; in an object a name that stands there twice is refused, since readers differ in which
+/// of the two counts.
+struct Reader;
 
-impl<'de> Visitor<'de> for Fields {
-    type Value = Input;
+impl<'de> Visitor<'de> for Reader {
+    type Value = Sent;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Input, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sent, A::Error> {
         let mut fields = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
             if fields.insert(name, value).is_some() {
                 return Err(A::Error::custom("a name stands there twice"));
             }
         }
-        Ok(Input(fields))
+        Ok(Sent::Object(fields))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Input, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Input::default())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sent, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Sent::Other(Value::Array(values)))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_bool<E>(self, value: bool) -> Result<Sent, E> {
+        Ok(Sent::Other(value.into()))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_i64<E>(self, value: i64) -> Result<Sent, E> {
+        Ok(Sent::Other(value.into()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_u64<E>(self, value: u64) -> Result<Sent, E> {
+        Ok(Sent::Other(value.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_f64<E>(self, value: f64) -> Result<Sent, E> {
+        Ok(Sent::Other(value.into()))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_str<E>(self, value: &str) -> Result<Sent, E> {
+        Ok(Sent::Other(value.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Input, E> {
-        Ok(Input::default())
+    fn visit_unit<E>(self) -> Result<Sent, E> {
+        Ok(Sent::Other(Value::Null))
     }
 }
 
@@ -144,40 +247,54 @@ mod tests {
 
     use super::*;
 
-    async fn read(kind: &'static str, body: &[u8]) -> Result<Input, Failure> {
+    use super::super::shape::{CHANGE, OWN_CHANGE, REGISTER, VERIFY};
+
+    async fn read_as(shape: &Shape, kind: &'static str, body: &[u8]) -> Result<Given, Failure> {
         let mut headers = HeaderMap::new();
         if !kind.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        Input::read(&headers, Full::new(Bytes::copy_from_slice(body))).await
+        Given::read(&headers, Full::new(Bytes::copy_from_slice(body)), shape).await
+    }
+
+    async fn read(kind: &'static str, body: &[u8]) -> Result<Given, Failure> {
+        read_as(&VERIFY, kind, body).await
+    }
+
+    /// The complaints about a body, each as its type and place.
+    async fn complaints(shape: &Shape, kind: &'static str, body: &str) -> Vec<String> {
+        let failure = read_as(shape, kind, body.as_bytes()).await.unwrap_err();
+        assert_eq!(failure.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        let list = failure.detail.as_array().unwrap().clone();
+        list.iter().map(|one| format!("{} {}", one["type"].as_str().unwrap(), one["loc"])).collect()
     }
 
     #[tokio::test]
     async fn fields_are_those_of_a_json_object_and_of_nothing_else() {
         let object = br#"{"token": "a", "more": {"deep": [1]}}"#;
         for kind in ["application/json", "Application/JSON; charset=utf-8", "application/x+json"] {
-            let mut complaints = Vec::new();
-            let mut input = read(kind, object).await.unwrap();
-            assert_eq!(input.text("token", &mut complaints), "a", "{kind}");
-            assert_eq!(complaints, [], "{kind}");
+            let mut given = read(kind, object).await.unwrap();
+            assert_eq!(given.text("token").as_deref(), Some("a"), "{kind}");
         }
+        let object = std::str::from_utf8(object).unwrap();
         for (kind, body) in [
-            ("text/plain", &object[..]),
+            ("text/plain", object),
             ("application/octet-stream", object),
             ("", object),
-            ("application/json", b""),
-            ("application/json", b"null"),
-            ("application/json", b"true"),
-            ("application/json", b"1"),
-            ("application/json", b"-1"),
-            ("application/json", b"1.5"),
-            ("application/json", b"\"token\""),
-            ("application/json", b"[{\"token\": \"a\"}]"),
+            ("application/json", ""),
+            ("application/json", "null"),
+            ("application/json", "true"),
+            ("application/json", "1"),
+            ("application/json", "-1"),
+            ("application/json", "1.5"),
+            ("application/json", "\"token\""),
+            ("application/json", "[{\"token\": \"a\"}]"),
         ] {
-            let mut complaints = Vec::new();
-            read(kind, body).await.unwrap().text("token", &mut complaints);
-            let body = String::from_utf8_lossy(body);
-            assert_eq!(complaints, [Complaint::Missing("token")], "{kind} {body}");
+            let embedded = complaints(&VERIFY, kind, body).await;
+            assert_eq!(embedded, ["missing [\"body\",\"token\"]"], "{kind} {body}");
+            let whole = complaints(&CHANGE, kind, body).await;
+            let expected = if body.is_empty() { "missing" } else { "model_attributes_type" };
+            assert_eq!(whole, [format!("{expected} [\"body\"]")], "{kind} {body}");
         }
     }
 
@@ -190,10 +307,65 @@ mod tests {
             ("{\"token\": {}}", json!({})),
             ("{\"token\": false}", json!(false)),
         ] {
-            let mut complaints = Vec::new();
-            read("application/json", body.as_bytes()).await.unwrap().text("token", &mut complaints);
-            assert_eq!(complaints, [Complaint::NotText("token", value)], "{body}");
+            let failure = read("application/json", body.as_bytes()).await.unwrap_err();
+            assert_eq!(failure.detail[0]["type"], "string_type", "{body}");
+            assert_eq!(failure.detail[0]["input"], value, "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn every_field_is_complained_about_at_once_in_its_order() {
+        let body = "{\"email\": \"no\", \"password\": 1, \"is_active\": [], \"phone\": 2}";
+        assert_eq!(
+            complaints(&REGISTER, "application/json", body).await,
+            [
+                "value_error [\"body\",\"email\"]",
+                "string_type [\"body\",\"password\"]",
+                "bool_type [\"body\",\"is_active\"]",
+                "string_type [\"body\",\"phone\"]",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_flag_is_what_pydantic_takes_for_one() {
+        for (sent, expected) in [
+            ("true", Some(true)),
+            ("false", Some(false)),
+            ("1", Some(true)),
+            ("0.0", Some(false)),
+            ("\"YES\"", Some(true)),
+            ("\"off\"", Some(false)),
+        ] {
+            let body = format!("{{\"is_active\": {sent}}}");
+            let mut given = read_as(&CHANGE, "application/json", body.as_bytes()).await.unwrap();
+            assert_eq!(given.flag("is_active"), expected, "{sent}");
+        }
+        for (sent, expected) in [
+            ("2", "bool_parsing"),
+            ("1e300", "bool_parsing"),
+            ("\" true\"", "bool_parsing"),
+            ("\"\"", "bool_parsing"),
+            ("1.5", "bool_type"),
+            ("{}", "bool_type"),
+            ("null", "bool_type"),
+        ] {
+            let body = format!("{{\"is_active\": {sent}}}");
+            let found = complaints(&CHANGE, "application/json", &body).await;
+            assert_eq!(found, [format!("{expected} [\"body\",\"is_active\"]")], "{sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn null_is_nothing_a_removal_or_refused_by_field() {
+        let body = b"{\"password\": null, \"phone\": null, \"is_active\": null}";
+        let mut given = read_as(&OWN_CHANGE, "application/json", body).await.unwrap();
+        assert_eq!(given.text("password"), None);
+        assert_eq!(given.text("phone").as_deref(), Some(""));
+        assert_eq!(given.text("first_name"), None);
+        assert_eq!(given.flag("is_active"), None);
+        let found = complaints(&OWN_CHANGE, "application/json", "{\"email\": null}").await;
+        assert_eq!(found, ["string_type [\"body\",\"email\"]"]);
     }
 
     #[tokio::test]
@@ -221,9 +393,9 @@ mod tests {
         assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 
-    #[test]
-    fn nothing_prints_a_value() {
-        let input: Input = serde_json::from_str("{\"password\": \"hunter22\"}").unwrap();
-        assert_eq!(format!("{input:?}"), "{\"password\"}");
+    #[tokio::test]
+    async fn nothing_prints_a_value() {
+        let given = read("application/json", b"{\"token\": \"hunter22\"}").await.unwrap();
+        assert_eq!(format!("{given:?}"), "{\"token\"}");
     }
 }

@@ -4,9 +4,10 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::Api;
 use super::bodies::{Complaint, json, unprocessable};
-use super::input::Input;
-use super::{Api, refuse_foreign};
+use super::input::Given;
+use super::shape::ASK;
 use crate::accounts::TypedEmail;
 use crate::accounts::visit::{Answer, Visit, store_failure};
 use crate::mail::AskError;
@@ -22,13 +23,8 @@ impl Api {
         kind: LetterKind,
         body: B,
     ) -> Result<Answer, Failure> {
-        refuse_foreign(visit, false)?;
-        let mut input = Input::read(&visit.headers, body).await?;
-        let mut complaints = Vec::new();
-        let text = input.text("email", &mut complaints);
-        if !complaints.is_empty() {
-            return Err(unprocessable(&complaints));
-        }
+        let mut given = Given::read(&visit.headers, body, &ASK).await?;
+        let text = given.text("email").unwrap_or_default();
         let typed = TypedEmail::parse(&text);
         let email = typed.map_err(|_| unprocessable(&[Complaint::NotAnEmail("email", text)]))?;
         let (language, from) = (visit.language(), visit.actor());

@@ -3,9 +3,10 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::bodies::{UserBody, json, unprocessable};
-use super::input::Input;
-use super::{Api, refuse_foreign};
+use super::Api;
+use super::bodies::{UserBody, json};
+use super::input::Given;
+use super::shape::{RESET, VERIFY};
 use crate::accounts::visit::{Answer, Visit, store_failure};
 use crate::accounts::{LinkError, LinkKind, Mistake};
 use crate::identity::user::Person;
@@ -20,25 +21,19 @@ impl Api {
         kind: LinkKind,
         body: B,
     ) -> Result<Answer, Failure> {
-        refuse_foreign(visit, false)?;
-        let mut input = Input::read(&visit.headers, body).await?;
-        let mut complaints = Vec::new();
-        let token = input.text("token", &mut complaints);
         match kind {
             LinkKind::Reset => {
-                let password = input.text("password", &mut complaints);
-                if !complaints.is_empty() {
-                    return Err(unprocessable(&complaints));
-                }
+                let mut given = Given::read(&visit.headers, body, &RESET).await?;
+                let token = given.text("token").unwrap_or_default();
+                let password = given.text("password").unwrap_or_default();
                 let from = visit.actor();
                 let reset = self.accounts.reset_password(&token, password.into(), &from).await;
                 reset.map_err(|error| failure_of(kind, error))?;
                 json(StatusCode::OK, &json!(null))
             }
             LinkKind::Verify => {
-                if !complaints.is_empty() {
-                    return Err(unprocessable(&complaints));
-                }
+                let mut given = Given::read(&visit.headers, body, &VERIFY).await?;
+                let token = given.text("token").unwrap_or_default();
                 let verified = self.accounts.verify_email(&token, &visit.actor()).await;
                 let user = verified.map_err(|error| failure_of(kind, error))?;
                 json(StatusCode::OK, &UserBody::of(&Person::of(&user)))

@@ -121,8 +121,8 @@ impl Desk {
         let hashing = config.hashing;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let hasher = Hasher::new(hashing.concurrent, hashing.queue, clock.clone(), entropy.clone());
-        let policy = Arc::new(ArcSwap::from_pointee(config.password));
-        People::new(store.clone(), hasher, policy, clock, entropy)
+        let rules = Arc::new(ArcSwap::from_pointee(config.accounts.clone()));
+        People::new(store.clone(), hasher, rules, clock, entropy)
     }
 
     /// An event that the command line causes.

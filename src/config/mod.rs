@@ -44,9 +44,9 @@ pub use route::{
 };
 pub use secret::check_secret;
 pub use settings::{
-    AccessLog, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing, LONGEST_WINDOW,
-    Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal, Rate, Role,
-    SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
+    AccessLog, AccountRules, AuthLimits, Database, DatabaseUrl, Delivery, Events, Hashing,
+    LONGEST_WINDOW, Lifetimes, LogFormat, Mail, MailSecurity, MailServer, PasswordPolicy, Portal,
+    Rate, Registration, Role, SameSite, SessionCookie, Sessions, Telemetry, Tokens, UnreadRoles,
 };
 pub use sources::{Diagnostic, Location, Sources};
 pub use warnings::warnings;
@@ -107,8 +107,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Access tokens.
     pub tokens: Tokens,
-    /// Rules for passwords.
-    pub password: PasswordPolicy,
+    /// What people may do with accounts.
+    pub accounts: AccountRules,
     /// Limits on what people try who have not proved who they are.
     pub auth_limits: AuthLimits,
     /// What happened to accounts, and how long it is kept.

@@ -159,6 +159,44 @@ pub struct Tokens {
     pub audience: Vec<String>,
 }
 
+/// `accounts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRules {
+    /// Who may make an account for themselves.
+    pub registration: Registration,
+    /// Nobody signs in, and no session gives access, before its e-mail is verified.
+    pub require_verified: bool,
+    /// Domains, as A-labels, of which people may register an e-mail or change theirs to one; empty:
+    /// every domain.
+    pub email_domains: Vec<String>,
+    /// Roles granted to whoever registers.
+    pub default_roles: Vec<String>,
+    /// A change of one's own e-mail or password through the API asks for the current password.
+    pub confirm_changes: bool,
+    /// Rules for passwords.
+    pub password: PasswordPolicy,
+}
+
+/// Who may make an account for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody.
+    Closed,
+    /// Whoever was invited.
+    Invite,
+    /// Anybody.
+    Open,
+}
+
+impl AccountRules {
+    /// Whether people may have an e-mail, as it is folded, of its domain.
+    #[must_use]
+    pub fn admits_email(&self, folded: &str) -> bool {
+        let domain = folded.rsplit_once('@').map_or("", |(_, domain)| domain);
+        self.email_domains.is_empty() || self.email_domains.iter().any(|one| one == domain)
+    }
+}
+
 /// `accounts.password`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordPolicy {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::nearest::nearest;
-use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Rule, RuleMap};
+use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Registration, Rule, RuleMap};
 use crate::web::authority::Host;
 use crate::web::headers::Field;
 use crate::web::origin::Scheme;
@@ -19,6 +19,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_upstreams(config, &mut found);
     warn_of_roles(config, &mut found);
     warn_of_mail(config, &mut found);
+    warn_of_strangers(config, &mut found);
     for warning in config.portal.pages.warnings() {
         found.push(problem("portal.templates", warning));
     }
@@ -41,6 +42,32 @@ fn warn_of_mail(config: &Config, found: &mut Vec<Problem>) {
             "mail",
             "mail goes to its server unprotected: the links in it can be read on their way",
         ));
+    }
+}
+
+/// Places open to whoever says that an e-mail is theirs.
+fn warn_of_strangers(config: &Config, found: &mut Vec<Problem>) {
+    let admits_anybody = match config.accounts.registration {
+        // Nothing shows that the e-mail is theirs, of whatever domain it is.
+        Registration::Open => true,
+        Registration::Closed | Registration::Invite => false,
+    };
+    if !admits_anybody || config.accounts.require_verified {
+        return;
+    }
+    for route in config.routes.iter().filter(|route| asks_nothing_more(&route.allow)) {
+        let at = KeyPath { path: format!("{}.allow", route.at.path), ..route.at.clone() };
+        let message = "registration is open, so `authenticated` lets in anybody who makes up an \
+                       e-mail: ask for a role, or set `accounts.require_verified`";
+        found.push(Problem { at, message: message.to_owned() });
+    }
+}
+
+/// Whether being signed in is all that a rule asks for.
+fn asks_nothing_more(allow: &Allow) -> bool {
+    match allow {
+        Allow::Rule(Rule::Authenticated) => true,
+        Allow::Rule(Rule::Map(_)) | Allow::Optional(_) | Allow::Public => false,
     }
 }
 

@@ -41,7 +41,7 @@ impl Gate {
             Entry::Public => Passage { verdict: Verdict::Allow, is_identified: false },
             Entry::Optional(condition) => {
                 let held = evaluate(condition, facts, recorder);
-                let met = evaluate_needs(self.needs, facts, recorder);
+                let met = evaluate_needs(&self.needs, facts, recorder);
                 let is_identified = facts.caller.is_some() && held.min(met) == Outcome::True;
                 Passage { verdict: Verdict::Allow, is_identified }
             }
@@ -55,7 +55,7 @@ impl Gate {
                     };
                     return Passage { verdict, is_identified: false };
                 }
-                let met = evaluate_needs(self.needs, facts, recorder);
+                let met = evaluate_needs(&self.needs, facts, recorder);
                 let is_identified = held.min(met) == Outcome::True;
                 let passes = is_identified
                     || (held == Outcome::True && self.passes_as_anonymous(facts, recorder));

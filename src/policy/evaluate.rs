@@ -2,7 +2,7 @@
 //! differ only in the recorder.
 
 use super::Facts;
-use super::rule::{Condition, Needs, Quality};
+use super::rule::{Condition, Need, Quality};
 use crate::config::contains;
 use crate::identity::access::Subject;
 
@@ -48,7 +48,7 @@ pub(super) trait Recorder {
 #[derive(Clone, Copy)]
 pub(super) enum Evaluated<'c> {
     Condition(&'c Condition),
-    Needs(Needs),
+    Need(Need),
     /// The caller cannot be identified here and goes on as anonymous, if the rule lets that through.
     AsAnonymous,
 }
@@ -130,19 +130,27 @@ fn evaluate_quality(quality: &Quality, caller: &Subject) -> Outcome {
     }
 }
 
-/// Whether the caller has what the user header is made from.
+/// Whether the caller has everything that is asked beside the rule.
 pub(super) fn evaluate_needs<R: Recorder>(
-    needs: Needs,
+    needs: &[Need],
     facts: &Facts<'_>,
     recorder: &mut R,
 ) -> Outcome {
-    let outcome = match (needs, facts.caller) {
-        (Needs::Nothing, _) => return Outcome::True,
-        (Needs::VerifiedEmail | Needs::Username, None) => Outcome::Unknown,
-        (Needs::VerifiedEmail, Some(caller)) => Outcome::of(caller.is_verified),
-        (Needs::Username, Some(caller)) => Outcome::of(caller.has_username),
-    };
-    recorder.enter();
-    recorder.leave(Evaluated::Needs(needs), outcome);
+    let mut outcome = Outcome::True;
+    for need in needs {
+        let met = evaluate_need(*need, facts);
+        recorder.enter();
+        recorder.leave(Evaluated::Need(*need), met);
+        outcome = outcome.min(met);
+    }
     outcome
+}
+
+/// Whether the caller has one thing that is asked beside the rule.
+pub(super) fn evaluate_need(need: Need, facts: &Facts<'_>) -> Outcome {
+    match (need, facts.caller) {
+        (Need::Verified | Need::VerifiedEmail | Need::Username, None) => Outcome::Unknown,
+        (Need::Verified | Need::VerifiedEmail, Some(caller)) => Outcome::of(caller.is_verified),
+        (Need::Username, Some(caller)) => Outcome::of(caller.has_username),
+    }
 }

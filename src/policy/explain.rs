@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::decide::{Journal, Verdict};
 use super::evaluate::{Evaluated, Outcome, Recorder};
 use super::missing;
-use super::rule::{Condition, Gate, Needs, Quality, describe_allow};
+use super::rule::{Condition, Gate, Need, Quality, describe_allow};
 use super::table::describe_place;
 use super::{Decision, Destination, Facts, Missing, Policy, RouteId};
 
@@ -152,27 +152,29 @@ fn label(evaluated: Evaluated<'_>) -> String {
                 condition.to_string()
             }
         },
-        Evaluated::Needs(needs) => describe_needs(needs).to_owned(),
+        Evaluated::Need(need) => describe_need(need).to_owned(),
         Evaluated::AsAnonymous => "goes on as anonymous, whom the rule lets through".to_owned(),
     }
 }
 
-const fn describe_needs(needs: Needs) -> &'static str {
-    match needs {
-        Needs::Nothing => "",
-        Needs::VerifiedEmail => "verified: true (implied: the user header is made from the e-mail)",
-        Needs::Username => "a username (implied: the user header is made from it)",
+const fn describe_need(need: Need) -> &'static str {
+    match need {
+        Need::Verified => "verified: true (implied: `accounts.require_verified`)",
+        Need::VerifiedEmail => "verified: true (implied: the user header is made from the e-mail)",
+        Need::Username => "a username (implied: the user header is made from it)",
     }
 }
 
-/// A gate's rule as configured, with what it implies.
+/// A gate's rule as configured, with what is asked beside it.
 pub(super) fn describe_rule(allow: &crate::config::Allow, gate: &Gate) -> String {
-    let rule = describe_allow(allow);
-    match gate.needs {
-        Needs::VerifiedEmail if !gate.is_public() => format!("{rule} + verified: true"),
-        Needs::Username if !gate.is_public() => format!("{rule} + username"),
-        Needs::VerifiedEmail | Needs::Username | Needs::Nothing => rule,
+    let mut rule = describe_allow(allow);
+    for need in gate.needs.iter().filter(|_| !gate.is_public()) {
+        rule.push_str(match need {
+            Need::Verified | Need::VerifiedEmail => " + verified: true",
+            Need::Username => " + username",
+        });
     }
+    rule
 }
 
 impl fmt::Display for Condition {

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::{Decision, Facts, Findings, Located, Policy, declared_grants};
 use crate::clock::Timestamp;
 use crate::config::{
-    AccessLog, Allow, Cache, Config, Database, DatabaseUrl, Hashing, IdentityProfile, KeyPath,
-    Lifetimes, LogFormat, PasswordPolicy, Portal, Role, Route, Rule, RuleMap, SameSite,
-    SessionCookie, Sessions, Sources, Telemetry, Tokens, Unauthenticated, UnreadRoles, Upstream,
-    UserRef,
+    AccessLog, AccountRules, Allow, Cache, Config, Database, DatabaseUrl, Hashing, IdentityProfile,
+    KeyPath, Lifetimes, LogFormat, PasswordPolicy, Portal, Registration, Role, Route, Rule,
+    RuleMap, SameSite, SessionCookie, Sessions, Sources, Telemetry, Tokens, Unauthenticated,
+    UnreadRoles, Upstream, UserRef,
 };
 use crate::identity::access::{Interner, RoleBook, Subject};
 use crate::identity::user::RoleGrant;
@@ -205,13 +205,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         auth_limits: crate::config::AuthLimits::default(),
         events: crate::config::Events { retention: Duration::from_hours(2160) },
         mail: None,
-        password: PasswordPolicy {
-            min_length: 8,
-            max_length: 256,
-            min_strength: 0,
-            deny_common: true,
-            deny_profile: true,
-        },
+        accounts: account_rules(),
         roles: BTreeMap::from([("admin".to_owned(), admin)]),
         unread_roles: UnreadRoles::default(),
         upstreams: BTreeMap::new(),
@@ -222,6 +216,23 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         ],
         routes,
         sources: Arc::new(Sources::default()),
+    }
+}
+
+fn account_rules() -> AccountRules {
+    AccountRules {
+        registration: Registration::Closed,
+        require_verified: false,
+        email_domains: Vec::new(),
+        default_roles: Vec::new(),
+        confirm_changes: false,
+        password: PasswordPolicy {
+            min_length: 8,
+            max_length: 256,
+            min_strength: 0,
+            deny_common: true,
+            deny_profile: true,
+        },
     }
 }
 

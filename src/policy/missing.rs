@@ -1,7 +1,7 @@
 //! Why a request was refused: the text of the answer, and what the caller lacks.
 
-use super::evaluate::{Outcome, Silent, evaluate, evaluate_needs};
-use super::rule::{Condition, Entry, Gate, Needs, Quality};
+use super::evaluate::{Outcome, Silent, evaluate, evaluate_need};
+use super::rule::{Condition, Entry, Gate, Need, Quality};
 use super::{Facts, Missing};
 use crate::identity::access::Subject;
 
@@ -20,9 +20,7 @@ pub(super) fn reason(gate: &Gate, facts: &Facts<'_>) -> String {
         .iter()
         .filter_map(|quality| lacking_text(quality, caller))
         .collect::<Vec<(Rank, String)>>();
-    if evaluate_needs(gate.needs, facts, &mut Silent) != Outcome::True {
-        lacking.extend(needs_text(gate.needs));
-    }
+    lacking.extend(unmet(gate, facts).map(need_text));
     lacking.sort_by_key(|(rank, _)| *rank);
     lacking.into_iter().next().map_or_else(|| FORBIDDEN.to_owned(), |(_, text)| text)
 }
@@ -60,13 +58,13 @@ fn lacking_text(quality: &Quality, caller: &Subject) -> Option<(Rank, String)> {
             let text = || format!("Missing permissions: {}", quoted(lacking.iter()));
             (!lacking.is_empty()).then(|| (Rank::Permissions, text()))
         }
-        Quality::Verified if !caller.is_verified => needs_text(Needs::VerifiedEmail),
+        Quality::Verified if !caller.is_verified => Some(need_text(Need::Verified)),
         Quality::Users { ids, emails }
             if !caller.is_verified
                 && !ids.contains(&caller.id)
                 && emails.contains(&caller.email_folded) =>
         {
-            needs_text(Needs::VerifiedEmail)
+            Some(need_text(Need::Verified))
         }
         Quality::SignedIn
         | Quality::Roles { .. }
@@ -76,12 +74,18 @@ fn lacking_text(quality: &Quality, caller: &Subject) -> Option<(Rank, String)> {
     }
 }
 
-fn needs_text(needs: Needs) -> Option<(Rank, String)> {
-    match needs {
-        Needs::Nothing => None,
-        Needs::VerifiedEmail => Some((Rank::Verification, "E-mail not verified".to_owned())),
-        Needs::Username => Some((Rank::Username, "No username".to_owned())),
+fn need_text(need: Need) -> (Rank, String) {
+    match need {
+        Need::Verified | Need::VerifiedEmail => {
+            (Rank::Verification, "E-mail not verified".to_owned())
+        }
+        Need::Username => (Rank::Username, "No username".to_owned()),
     }
+}
+
+/// What is asked beside the rule and the caller does not have.
+fn unmet(gate: &Gate, facts: &Facts<'_>) -> impl Iterator<Item = Need> {
+    gate.needs.iter().copied().filter(|need| evaluate_need(*need, facts) != Outcome::True)
 }
 
 fn lacking_permissions(names: &[(u32, String)], caller: &Subject) -> Vec<String> {
@@ -104,11 +108,10 @@ pub(super) fn fewest(gate: &Gate, facts: &Facts<'_>) -> Missing {
         Entry::Public | Entry::Optional(_) => Lack::default(),
         Entry::Guarded(condition) => lack_of(condition, facts),
     };
-    if facts.caller.is_some() && evaluate_needs(gate.needs, facts, &mut Silent) != Outcome::True {
-        match gate.needs {
-            Needs::Nothing => {}
-            Needs::VerifiedEmail => lack.need_verification(),
-            Needs::Username => lack.need_other("a username".to_owned()),
+    for need in unmet(gate, facts).filter(|_| facts.caller.is_some()) {
+        match need {
+            Need::Verified | Need::VerifiedEmail => lack.need_verification(),
+            Need::Username => lack.need_other("a username".to_owned()),
         }
     }
     lack.missing

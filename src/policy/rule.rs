@@ -54,14 +54,14 @@ pub(super) enum Quality {
 /// Anybody signed in.
 const SIGNED_IN: Condition = Condition::Caller(Quality::SignedIn);
 
-/// What the user header of the route asks of a caller whose identity is to go along.
+/// What is asked, beside the rule, of a caller whose identity is to go along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Needs {
-    /// Nothing: everybody has an id.
-    Nothing,
-    /// A verified e-mail.
+pub(super) enum Need {
+    /// A verified e-mail, since `accounts.require_verified` asks everybody for it.
+    Verified,
+    /// A verified e-mail, from which the user header of the route is made.
     VerifiedEmail,
-    /// A username.
+    /// A username, from which the user header of the route is made.
     Username,
 }
 
@@ -80,7 +80,8 @@ pub(super) enum Entry {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Gate {
     pub(super) entry: Entry,
-    pub(super) needs: Needs,
+    /// At most one of each kind; most routes have none.
+    pub(super) needs: Vec<Need>,
     /// A branch lets anonymous callers through.
     pub(super) admits_anonymous: bool,
     /// Networks stand in the rule.
@@ -123,6 +124,7 @@ impl Condition {
 pub(super) struct Compiler<'c> {
     interner: &'c Interner,
     vocabulary: Vocabulary,
+    requires_verified: bool,
     /// What is wrong.
     pub(super) errors: Vec<Problem>,
     /// What is worth a warning.
@@ -143,6 +145,7 @@ impl<'c> Compiler<'c> {
         Self {
             interner,
             vocabulary: Vocabulary::new(config),
+            requires_verified: config.accounts.require_verified,
             errors: Vec::new(),
             warnings: Vec::new(),
             named: Vec::new(),
@@ -164,11 +167,15 @@ impl<'c> Compiler<'c> {
                 condition.holds_any(|condition| matches!(condition, Condition::Networks(_))),
             ),
         };
-        let needs = match user {
-            UserField::Id => Needs::Nothing,
-            UserField::Email => Needs::VerifiedEmail,
-            UserField::Username => Needs::Username,
-        };
+        let mut needs = Vec::new();
+        if self.requires_verified {
+            needs.push(Need::Verified);
+        }
+        match user {
+            UserField::Email if !self.requires_verified => needs.push(Need::VerifiedEmail),
+            UserField::Username => needs.push(Need::Username),
+            UserField::Id | UserField::Email => {}
+        }
         Gate { entry, needs, admits_anonymous, asks_networks }
     }
 

@@ -175,7 +175,7 @@ impl Portal {
         mut shown: Shown,
     ) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.password.min_length;
+        shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), purpose_of(kind));
         let template = match kind {

@@ -112,12 +112,14 @@ impl Portal {
                 shown.email_error = Some(Text::of("set-up-email-taken"));
             }
             Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => return Ok(over(visit)),
-            Mistake::Profile("the first name") => {
+            Mistake::Profile("first_name") => {
                 shown.first_name_error = Some(Text::of("field-wrong"));
             }
             Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
             Mistake::Username
             | Mistake::Role(_)
+            | Mistake::Domain
+            | Mistake::Closed
             | Mistake::Conflict(
                 Conflict::Username
                 | Conflict::Role
@@ -138,7 +140,7 @@ impl Portal {
 
     fn set_up_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.password.min_length;
+        shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
         let address = link_address(visit, &shown.link_token);

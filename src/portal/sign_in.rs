@@ -158,6 +158,10 @@ impl Portal {
                 let shown = Shown { error: Some(Text::of("sign-in-wrong")), ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
+            Err(SignInError::NotVerified) => {
+                let shown = Shown { error: Some(Text::of("sign-in-unverified")), ..shown };
+                Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
+            }
             Err(SignInError::TooMany(after)) => {
                 let again = sign_in_address(visit, shown.next.as_deref());
                 Err(Failure::too_many(after)

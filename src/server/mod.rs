@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::api::Api;
 use crate::clock::{Clock, Entropy};
-use crate::config::PasswordPolicy;
+use crate::config::AccountRules;
 use crate::identity::access::Interner;
 use crate::identity::hashing::Hasher;
 use crate::portal::Portal;
@@ -49,7 +49,7 @@ pub use start::{Options, Running, StartError, start};
 /// Everything the tasks of one gateway share.
 struct Gateway {
     live: ArcSwap<Live>,
-    password_policy: Arc<ArcSwap<PasswordPolicy>>,
+    account_rules: Arc<ArcSwap<AccountRules>>,
     interner: Interner,
     sessions: Sessions,
     accounts: Accounts,

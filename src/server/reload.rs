@@ -36,7 +36,7 @@ impl Gateway {
             return Err(ReloadError::Configuration(findings.errors));
         };
         let generation = current.generation + 1;
-        self.password_policy.store(Arc::new(config.password));
+        self.account_rules.store(Arc::new(config.accounts.clone()));
         self.accounts.limits().configure(&config.auth_limits);
         self.sessions.configure(session_settings(generation, &config, &policy));
         let live = Live::new(generation, Arc::new(config), Arc::new(policy), &self.metrics);

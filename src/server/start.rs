@@ -181,11 +181,11 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
     let sessions = Sessions::new(parts, session_settings(generation, &config, &policy));
     let (concurrent, queue) = (config.hashing.concurrent, config.hashing.queue);
     let hasher = Hasher::new(concurrent, queue, clock.clone(), entropy.clone());
-    let password_policy = Arc::new(ArcSwap::from_pointee(config.password));
+    let account_rules = Arc::new(ArcSwap::from_pointee(config.accounts.clone()));
     let people = People::new(
         store.clone(),
         hasher.clone(),
-        Arc::clone(&password_policy),
+        Arc::clone(&account_rules),
         clock.clone(),
         entropy.clone(),
     );
@@ -196,7 +196,7 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
     let live = Live::new(generation, config, policy, &metrics);
     Ok(Arc::new(Gateway {
         live: ArcSwap::from_pointee(live),
-        password_policy,
+        account_rules,
         interner,
         api: Api::new(accounts.clone()),
         portal,

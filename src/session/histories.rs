@@ -22,7 +22,7 @@ use crate::identity::grant::Grant;
 use crate::identity::keys::KeyRing;
 use crate::identity::user::{Method, RoleGrant};
 use crate::store::{
-    Changed, EndSessions, Event, Flag, Migrate, NewUser, RoleRow, SessionKind, Store,
+    Author, Changed, EndSessions, Event, Flag, Migrate, NewUser, RoleRow, SessionKind, Store,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -294,7 +294,11 @@ impl World {
         let event = event(self.clock.now());
         let changed = match change {
             Change::Activate(is_active) => {
-                self.store.update_user_flag(user, Flag::Active(*is_active), &event).await
+                let change = Flag::Active(*is_active).into();
+                self.store
+                    .update_user(user, &change, Author::Operator(None), &event)
+                    .await
+                    .map(drop)
             }
             Change::Grant(seconds) => {
                 let until = seconds.map(|s| self.clock.now().after(Duration::from_secs(s)));

@@ -143,7 +143,9 @@ impl Sessions {
         let ended = self.inner.store.delete_sessions(which, event).await?;
         match which {
             EndSessions::One(id) => self.apply(&Changed::Session(id)),
-            EndSessions::OfUser(user) => self.apply(&Changed::User(user)),
+            EndSessions::OfUser(user) | EndSessions::OfUserBut(user, _) => {
+                self.apply(&Changed::User(user));
+            }
             EndSessions::All => {
                 self.inner.cache.clear();
                 self.inner.watches.wake_all();

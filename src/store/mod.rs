@@ -350,10 +350,45 @@ pub struct NewUser {
 /// A change to one flag of an account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag {
-    /// `is_active`; switching it off ends every session and voids every link to a new password.
+    /// `is_active`.
     Active(bool),
     /// `is_verified` becomes true.
     Verified,
+}
+
+impl From<Flag> for UserChange {
+    fn from(flag: Flag) -> Self {
+        match flag {
+            Flag::Active(value) => Self { is_active: Some(value), ..Self::default() },
+            Flag::Verified => Self { is_verified: Some(true), ..Self::default() },
+        }
+    }
+}
+
+/// What is to be different about an account. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// E-mail, normalised and folded.
+    pub email: Option<(String, String)>,
+    /// Hash of a new password.
+    pub password_hash: Option<String>,
+    /// Profile; a text of nothing removes what is there.
+    pub profile: Profile,
+    /// May sign in.
+    pub is_active: Option<bool>,
+    /// Superuser.
+    pub is_superuser: Option<bool>,
+    /// Verified; where the e-mail becomes another one and this says nothing, it is not.
+    pub is_verified: Option<bool>,
+}
+
+/// Who changes an account, and by which session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Author {
+    /// Its owner, by this session, which has to exist still and lives on.
+    Owner([u8; 32]),
+    /// An operator, by this session if they have one.
+    Operator(Option<[u8; 32]>),
 }
 
 /// What a sign-in writes in one transaction.
@@ -374,6 +409,8 @@ pub enum EndSessions {
     One([u8; 32]),
     /// All of a person.
     OfUser(Uuid),
+    /// All of a person but one.
+    OfUserBut(Uuid, [u8; 32]),
     /// Every one.
     All,
 }

@@ -233,12 +233,22 @@ pub(super) async fn delete(
             let sql = "DELETE FROM sessions WHERE user_id = $1";
             (connection.execute(sql, values![user]).await?, Changed::User(user))
         }
+        EndSessions::OfUserBut(user, spared) => {
+            let sql = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2";
+            (connection.execute(sql, values![user, &spared]).await?, Changed::User(user))
+        }
         EndSessions::All => return delete_all(connection).await,
     };
     if ended > 0 {
         changes::insert(connection, &changed).await?;
     }
     Ok(ended)
+}
+
+/// Whether there is such a session, within a transaction.
+pub(super) async fn has(connection: &mut Connection, id: &[u8; 32]) -> Result<bool, StoreError> {
+    let sql = "SELECT s.created_at FROM sessions s WHERE s.id = $1";
+    Ok(connection.row(sql, values![id]).await?.is_some())
 }
 
 async fn delete_all(connection: &mut Connection) -> Result<u64, StoreError> {

@@ -36,6 +36,7 @@ mod links;
 mod mail;
 mod observability;
 mod pages;
+mod people;
 mod policy_cases;
 mod postgres;
 mod raw;

@@ -10,13 +10,20 @@ use portcullis::identity::grant::Grant;
 use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
-    Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
+    Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
     LetterKind, Migrate, NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn,
-    StagedUser, Store, StoreError, TokenKind, UserToken,
+    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use uuid::Uuid;
+
+/// The command line.
+const OPERATOR: Author = Author::Operator(None);
+
+fn password(hash: String) -> UserChange {
+    UserChange { password_hash: Some(hash), ..UserChange::default() }
+}
 
 use crate::postgres::Postgres;
 
@@ -388,21 +395,28 @@ async fn a_flag_changes_alone_and_says_when_there_is_nobody(bed: Bed) {
     ];
     bed.superuser("root").await;
     for (flag, expected) in steps {
-        bed.store.update_user_flag(ann.id, flag, &event("flag")).await.unwrap();
+        bed.store.update_user(ann.id, &flag.into(), OPERATOR, &event("flag")).await.unwrap();
         let user = bed.user(ann.id).await;
         assert_eq!((user.is_active, user.is_superuser, user.is_verified), expected, "{flag:?}");
     }
     let before = bed.last_change().await;
-    bed.store.update_user_flag(ann.id, Flag::Active(true), &event("again")).await.unwrap();
+    bed.store
+        .update_user(ann.id, &Flag::Active(true).into(), OPERATOR, &event("again"))
+        .await
+        .unwrap();
     assert_eq!(bed.changed_since(before).await, []);
-    let nobody = bed.store.update_user_flag(id(), Flag::Active(true), &event("flag")).await;
+    let nobody =
+        bed.store.update_user(id(), &Flag::Active(true).into(), OPERATOR, &event("flag")).await;
     assert_conflict(nobody, Conflict::Gone);
 }
 
 async fn switching_an_account_off_ends_its_sessions(bed: Bed) {
     let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
     let (hers, his) = (bed.sign_in(&ann).await, bed.sign_in(&bob).await);
-    bed.store.update_user_flag(ann.id, Flag::Active(false), &event("off")).await.unwrap();
+    bed.store
+        .update_user(ann.id, &Flag::Active(false).into(), OPERATOR, &event("off"))
+        .await
+        .unwrap();
     assert!(!bed.is_signed_in(&hers).await);
     assert!(bed.is_signed_in(&his).await);
 }
@@ -413,14 +427,18 @@ async fn the_last_active_superuser_stays(bed: Bed) {
     let retired = NewUser { is_superuser: true, is_active: false, ..new_user("retired") };
     let retired = bed.add(&retired).await;
     assert!(bed.store.has_superuser().await.unwrap());
-    let refused = bed.store.update_user_flag(root.id, Flag::Active(false), &event("flag")).await;
+    let refused =
+        bed.store.update_user(root.id, &Flag::Active(false).into(), OPERATOR, &event("flag")).await;
     assert_conflict(refused, Conflict::LastSuperuser);
     assert_conflict(bed.store.delete_user(root.id, &event("x")).await, Conflict::LastSuperuser);
     assert_eq!(bed.user(root.id).await, root);
     // One that is off counts for nothing, and may go.
     bed.store.delete_user(retired.id, &event("delete")).await.unwrap();
     let second = bed.superuser("second").await;
-    bed.store.update_user_flag(root.id, Flag::Active(false), &event("flag")).await.unwrap();
+    bed.store
+        .update_user(root.id, &Flag::Active(false).into(), OPERATOR, &event("flag"))
+        .await
+        .unwrap();
     let refused = bed.store.delete_user(second.id, &event("delete")).await;
     assert_conflict(refused, Conflict::LastSuperuser);
     bed.store.delete_user(root.id, &event("delete")).await.unwrap();
@@ -435,26 +453,31 @@ async fn two_superusers_taken_away_at_once_leave_one(bed: Bed) {
         }
         let b = bed.store.find_user_by_email("b@example.com").await.unwrap().unwrap();
         let (switch_off, remove) = (event("off"), event("delete"));
-        let (one, two) = tokio::join!(
-            bed.store.update_user_flag(a.id, Flag::Active(false), &switch_off),
-            async {
+        let is_off = Flag::Active(false).into();
+        let (one, two) =
+            tokio::join!(bed.store.update_user(a.id, &is_off, OPERATOR, &switch_off), async {
                 match round % 2 {
-                    0 => other.update_user_flag(b.id, Flag::Active(false), &switch_off).await,
+                    0 => other
+                        .update_user(b.id, &Flag::Active(false).into(), OPERATOR, &switch_off)
+                        .await
+                        .map(drop),
                     _ => other.delete_user(b.id, &remove).await,
                 }
-            }
-        );
+            });
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
         assert!(bed.store.has_superuser().await.unwrap());
         // Whoever is left, the next round begins with two again.
         if two.is_ok() {
             if round % 2 == 0 {
                 let on = event("on");
-                other.update_user_flag(b.id, Flag::Active(true), &on).await.unwrap();
+                other.update_user(b.id, &Flag::Active(true).into(), OPERATOR, &on).await.unwrap();
             } else {
                 bed.superuser("b").await;
             }
-            bed.store.update_user_flag(a.id, Flag::Active(false), &event("x")).await.unwrap();
+            bed.store
+                .update_user(a.id, &Flag::Active(false).into(), OPERATOR, &event("x"))
+                .await
+                .unwrap();
         }
     }
 }
@@ -552,7 +575,10 @@ async fn a_sign_in_counts_and_ends_the_session_it_replaces(bed: Bed) {
 
 async fn nobody_signs_in_to_an_account_that_is_gone_or_off(bed: Bed) {
     let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
-    bed.store.update_user_flag(ann.id, Flag::Active(false), &event("off")).await.unwrap();
+    bed.store
+        .update_user(ann.id, &Flag::Active(false).into(), OPERATOR, &event("off"))
+        .await
+        .unwrap();
     bed.store.delete_user(bob.id, &event("delete")).await.unwrap();
     for user in [ann, bob] {
         let late = sign_in(&session(&user, bed.clock.now()));
@@ -567,16 +593,20 @@ async fn a_sign_in_beside_a_deactivation_leaves_no_session(bed: Bed) {
     for _ in 0..20 {
         let signing_in = sign_in(&session(&ann, bed.clock.now()));
         let off = event("off");
+        let is_off = Flag::Active(false).into();
         let (signed_in, switched) = tokio::join!(
             bed.store.insert_session(&signing_in),
-            other.update_user_flag(ann.id, Flag::Active(false), &off),
+            other.update_user(ann.id, &is_off, OPERATOR, &off),
         );
         switched.unwrap();
         if signed_in.is_err() {
             assert_conflict(signed_in, Conflict::Gone);
         }
         assert!(!bed.is_signed_in(&signing_in.session).await);
-        bed.store.update_user_flag(ann.id, Flag::Active(true), &event("on")).await.unwrap();
+        bed.store
+            .update_user(ann.id, &Flag::Active(true).into(), OPERATOR, &event("on"))
+            .await
+            .unwrap();
     }
 }
 
@@ -787,11 +817,14 @@ async fn a_replacement_without_a_superuser_changes_nothing(bed: Bed) {
 async fn a_new_password_ends_every_session(bed: Bed) {
     let ann = bed.person("ann").await;
     let (one, other) = (bed.sign_in(&ann).await, bed.sign_in(&ann).await);
-    bed.store.update_user_password(ann.id, &hash(19_456), &event("password")).await.unwrap();
+    bed.store
+        .update_user(ann.id, &password(hash(19_456)), OPERATOR, &event("password"))
+        .await
+        .unwrap();
     assert!(!bed.is_signed_in(&one).await);
     assert!(!bed.is_signed_in(&other).await);
     assert_eq!(bed.user(ann.id).await.password_hash, Some(hash(19_456)));
-    let nobody = bed.store.update_user_password(id(), &hash(19_456), &event("x")).await;
+    let nobody = bed.store.update_user(id(), &password(hash(19_456)), OPERATOR, &event("x")).await;
     assert_conflict(nobody, Conflict::Gone);
 }
 
@@ -975,9 +1008,9 @@ async fn a_token_sets_a_password_once_and_voids_the_others(bed: Bed) {
     for (user, digest) in [(&moved, reset), (&ann, verify), (&ann, digest())] {
         assert_conflict(set(user, &digest).await, Conflict::Token);
     }
-    store.update_user_flag(ann.id, Flag::Active(false), &event("x")).await.unwrap();
+    store.update_user(ann.id, &Flag::Active(false).into(), OPERATOR, &event("x")).await.unwrap();
     assert_conflict(set(&ann, &reset).await, Conflict::Token);
-    store.update_user_flag(ann.id, Flag::Active(true), &event("x")).await.unwrap();
+    store.update_user(ann.id, &Flag::Active(true).into(), OPERATOR, &event("x")).await.unwrap();
     assert_conflict(set(&ann, &reset).await, Conflict::Token);
     assert!(store.has_token(TokenKind::Verify, &verify, now).await.unwrap());
     let (session, reset) = (bed.sign_in(&ann).await, give(&bed, TokenKind::Reset, ann.id).await);
@@ -992,7 +1025,7 @@ async fn a_token_sets_a_password_once_and_voids_the_others(bed: Bed) {
     let events = store.list_events(None, 20).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "reset").count(), 1);
     // A password set by an operator voids them too, and an end is an end.
-    store.update_user_password(bob.id, &hash(19_456), &event("x")).await.unwrap();
+    store.update_user(bob.id, &password(hash(19_456)), OPERATOR, &event("x")).await.unwrap();
     assert_conflict(set(&bob, &bobs).await, Conflict::Token);
     let late = give(&bed, TokenKind::Reset, bob.id).await;
     bed.clock.advance(Duration::from_hours(1));
@@ -1069,7 +1102,7 @@ async fn changes_are_what_others_must_notice_and_nothing_else(bed: Bed) {
     assert_eq!(changed().await, []);
 
     // Changes of the account.
-    store.update_user_flag(ann.id, Flag::Verified, &event("x")).await.unwrap();
+    store.update_user(ann.id, &Flag::Verified.into(), OPERATOR, &event("x")).await.unwrap();
     assert_eq!(changed().await, user);
     store.insert_grant(ann.id, &forever("admin"), &event("x")).await.unwrap();
     assert_eq!(changed().await, user);
@@ -1107,7 +1140,7 @@ async fn changes_are_what_others_must_notice_and_nothing_else(bed: Bed) {
     let refused = store.insert_user(id(), &new_user("ann"), &event("x")).await;
     assert_conflict(refused, Conflict::Email);
     assert_eq!(changed().await, []);
-    store.update_user_password(ann.id, &hash(8192), &event("x")).await.unwrap();
+    store.update_user(ann.id, &password(hash(8192)), OPERATOR, &event("x")).await.unwrap();
     assert!(changed().await.contains(&Changed::User(ann.id)));
     store.delete_user(ann.id, &event("x")).await.unwrap();
     assert_eq!(changed().await, user);
@@ -1505,7 +1538,7 @@ async fn every_method_may_be_awaited_on_another_thread(bed: Bed) {
     let all = tokio::spawn(async move {
         let ann = store.insert_user(id(), &new_user("ann"), &event("x")).await?;
         store.insert_grant(ann.id, &forever("admin"), &event("x")).await?;
-        store.update_user_flag(ann.id, Flag::Active(true), &event("x")).await?;
+        store.update_user(ann.id, &Flag::Active(true).into(), OPERATOR, &event("x")).await?;
         store.insert_session(&sign_in(&session(&ann, Timestamp::from_seconds(1)))).await?;
         store.list_changes().await?;
         store.delete_sessions(EndSessions::All, &event("x")).await?;

@@ -150,7 +150,7 @@ impl People {
         let account = record.account(line, fresh).map_err(|refused| refused.to_string())?;
         if let Some(password) = &account.password {
             let judged = unstored(account.staged.id, &account.staged.user, self.now());
-            password::check(password.expose_secret(), &judged, &self.policy())
+            password::check(password.expose_secret(), &judged, &self.rules().password)
                 .map_err(|rejected| rejected.to_string())?;
         }
         Ok(account)

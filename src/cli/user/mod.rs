@@ -189,6 +189,8 @@ impl From<Mistake> for Failure {
             | Mistake::Username
             | Mistake::Profile(_)
             | Mistake::Role(_)
+            | Mistake::Domain
+            | Mistake::Closed
             | Mistake::Password(_)
             | Mistake::TooMany(_)
             | Mistake::Session(_)

@@ -3,6 +3,7 @@
 //! Every function here reports what it finds and goes on with something harmless, so that one run
 //! finds everything; whatever was reported, the configuration as a whole is then refused.
 
+mod accounts;
 mod general;
 mod identity;
 mod limits;
@@ -205,7 +206,7 @@ pub(super) fn read(
         portal,
         sessions,
         tokens: portal::read_tokens(&main.tokens, &top.key("tokens")),
-        password: portal::read_password(&main.accounts.password, &top.key("accounts")),
+        accounts: accounts::read(&main, &top),
         auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
         events: general::events(&main.events, &top.key("events")),
         mail: delivery,

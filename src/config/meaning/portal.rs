@@ -1,4 +1,4 @@
-//! The portal, sessions and their cookie, tokens, and rules for passwords.
+//! The portal, sessions and their cookie, and tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,10 @@ use super::{Cursor, duration};
 use crate::config::Location;
 use crate::config::nearest::nearest;
 use crate::config::route::Route;
-use crate::config::settings::{
-    Lifetimes, PasswordPolicy, Portal, SameSite, SessionCookie, Sessions, Tokens,
-};
+use crate::config::settings::{Lifetimes, Portal, SameSite, SessionCookie, Sessions, Tokens};
 use crate::config::yaml::spelling::{self, SecureWord, Text};
 use crate::config::yaml::{
-    Cookie as CookieFile, Password as PasswordFile, Portal as PortalFile, Sessions as SessionsFile,
-    Tokens as TokensFile,
+    Cookie as CookieFile, Portal as PortalFile, Sessions as SessionsFile, Tokens as TokensFile,
 };
 use crate::web::authority::Host;
 use crate::web::logo::Logo;
@@ -211,27 +208,4 @@ pub(super) fn read_tokens(written: &TokensFile, at: &Cursor<'_>) -> Tokens {
         access_lifetime: duration(written.access_lifetime.as_ref(), HOUR, &lifetime),
         audience,
     }
-}
-
-pub(super) fn read_password(written: &PasswordFile, accounts: &Cursor<'_>) -> PasswordPolicy {
-    let length = |written: Option<u32>, default| {
-        written.map_or(default, |length| usize::try_from(length).unwrap_or(usize::MAX))
-    };
-    let mut policy = PasswordPolicy {
-        min_length: length(written.min_length, 8),
-        max_length: length(written.max_length, 256),
-        min_strength: written.min_strength.unwrap_or(0),
-        deny_common: written.deny_common.unwrap_or(true),
-        deny_profile: written.deny_profile.unwrap_or(true),
-    };
-    if policy.min_length > policy.max_length {
-        if written.max_length.is_some() {
-            accounts
-                .key("password")
-                .key("max_length")
-                .report("`max_length` is less than `min_length`");
-        }
-        policy.max_length = policy.min_length;
-    }
-    policy
 }

@@ -98,7 +98,7 @@ tokens: { audience: ['${YAML}', '${DOLLARS}', '$5', '$$$$'] }
     assert_eq!(config.workers, 7);
     assert_eq!(config.hashing.queue, 7);
     assert_eq!(config.portal.pages.title(), Some("7"));
-    assert!(!config.password.deny_common);
+    assert!(!config.accounts.password.deny_common);
     assert!(config.secret.is_none());
     assert_eq!(config.public_url.to_string(), "http://localhost:9");
     assert_eq!(config.drain, Duration::from_secs(5));

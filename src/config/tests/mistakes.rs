@@ -19,6 +19,12 @@ fn what_contradicts_itself_is_refused() {
             "longer",
         ),
         ("accounts: { password: { max_length: 5 } }", "accounts.password.max_length", "less than"),
+        ("accounts: { email_domains: [a.b, A.b] }", "accounts.email_domains[1]", "stands twice"),
+        ("accounts: { email_domains: [10.0.0.1] }", "accounts.email_domains[0]", "not a domain"),
+        ("accounts: { default_roles: [a, a] }", "accounts.default_roles[1]", "stands twice"),
+        ("accounts: { registration: open }", "accounts.registration", "add `mail`"),
+        ("accounts: { require_verified: true }", "accounts.require_verified", "add `mail`"),
+        ("accounts: { registration: opne }", "accounts.registration", "did you mean `open`"),
         ("portal: { path: /a/../b }", "portal.path", "dot segments"),
         (
             "portal: { path: /users/auth, users_path: /users }",

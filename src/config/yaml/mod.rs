@@ -382,6 +382,27 @@ pub(super) struct Tokens {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Accounts {
+    /// Who may make an account for themselves: nobody (closed), whoever was invited (invite) or anybody
+    /// (open, which needs `mail`). Default: closed.
+    #[serde(default)]
+    #[schemars(with = "Chosen<crate::config::Registration>")]
+    pub(super) registration: Option<Chosen<crate::config::Registration>>,
+    /// Let nobody sign in before their e-mail is verified; needs `mail`. Default: false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(super) require_verified: Option<bool>,
+    /// Domains of which people may register an e-mail, or change theirs to one. Default: [], every
+    /// domain.
+    #[serde(default)]
+    pub(super) email_domains: Vec<Text<spelling::Domain>>,
+    /// Roles granted to whoever registers. Default: [].
+    #[serde(default)]
+    pub(super) default_roles: Vec<Text<spelling::RoleName>>,
+    /// Ask for the current password when somebody changes their e-mail or password through the API; the
+    /// pages always ask. Default: false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(super) confirm_changes: Option<bool>,
     /// Rules for passwords.
     #[serde(default)]
     pub(super) password: Password,

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Value as Json, json};
 
-use crate::config::{Cache, LogFormat, SameSite};
+use crate::config::{Cache, LogFormat, Registration, SameSite};
 use crate::web::headers::{Field, Preset, Separator, UserField};
 use crate::web::target::Forms;
 
@@ -215,6 +215,7 @@ choices! {
     "SameSite", SameSite, ["lax" => Self::Lax, "strict" => Self::Strict, "none" => Self::None];
     "Secure", SecureWord, ["auto" => Self::Auto, true => Self::Yes, false => Self::No];
     "LogFormat", LogFormat, ["text" => Self::Text, "json" => Self::Json];
+    "Registration", Registration, ["closed" => Self::Closed, "invite" => Self::Invite, "open" => Self::Open];
     "HostHeader", HostWord, ["preserve" => Self::Preserve, "upstream" => Self::Upstream];
     "Cache", Cache, ["private" => Self::Private, "upstream" => Self::Upstream];
     "Unauthenticated", crate::config::Unauthenticated,

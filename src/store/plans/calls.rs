@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::{
-    EndSessions, Event, EventFilter, Flag, Holder, LetterKind, LinkKey, NewLetter, NewLink,
-    NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn, StagedUser, Store,
-    StoreError, TokenKind, UserToken,
+    Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, LetterKind, LinkKey,
+    NewLetter, NewLink, NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn,
+    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -61,10 +61,7 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.find_user_by_username("ann").await?;
     store.list_users(None, 10).await?;
     store.has_superuser().await?;
-    for flag in [Flag::Verified, Flag::Active(false)] {
-        store.update_user_flag(other.id, flag, &event()).await?;
-    }
-    store.update_user_password(id, "x", &event()).await?;
+    call_changes(store, id, other.id).await?;
     store.update_user_hash(id, "x", "y").await?;
     store.update_user_failed(id).await?;
     store.insert_grant(id, &RoleGrant { role: "r".to_owned(), until: None }, &event()).await?;
@@ -76,6 +73,21 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     call_sessions(store, id).await?;
     call_links(store, &other).await?;
     store.delete_user(other.id, &event()).await
+}
+
+async fn call_changes(store: &Store, id: uuid::Uuid, other: uuid::Uuid) -> Result<(), StoreError> {
+    let operator = Author::Operator(Some([9; 32]));
+    for flag in [Flag::Verified, Flag::Active(false)] {
+        store.update_user(other, &flag.into(), operator, &event()).await?;
+    }
+    let email = "Carol@example.com".to_owned();
+    let email = Some((email.clone(), email.to_lowercase()));
+    let change = UserChange { email, ..UserChange::default() };
+    store.update_user(other, &change, operator, &event()).await?;
+    let change = UserChange { password_hash: Some("x".to_owned()), ..UserChange::default() };
+    let refused = store.update_user(id, &change, Author::Owner([9; 32]), &event()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::Gone))));
+    store.update_user(id, &change, Author::Operator(None), &event()).await.map(drop)
 }
 
 async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
@@ -111,7 +123,11 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
     store.list_sessions(Some(user), AT, 10).await?;
     store.has_session_from(user, std::net::Ipv4Addr::LOCALHOST.into(), AT).await?;
     store.update_session_seen(&[1; 32], AT).await?;
-    let some = [EndSessions::One([1; 32]), EndSessions::OfUser(user)];
+    let some = [
+        EndSessions::One([1; 32]),
+        EndSessions::OfUserBut(user, [2; 32]),
+        EndSessions::OfUser(user),
+    ];
     for which in some.into_iter().chain([EndSessions::All]) {
         store.delete_sessions(which, &event()).await?;
     }
@@ -119,7 +135,8 @@ async fn call_sessions(store: &Store, user: uuid::Uuid) -> Result<(), StoreError
 }
 
 async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
-    store.update_user_flag(user.id, Flag::Active(true), &event()).await?;
+    let active = Flag::Active(true).into();
+    store.update_user(user.id, &active, Author::Operator(None), &event()).await?;
     let key = LinkKey { provider: "corp".to_owned(), subject: "1".to_owned() };
     let link = NewLink { key: key.clone(), issuer: None, email: None, linked_at: AT };
     let other = |subject: &str| NewLink {

@@ -32,6 +32,7 @@ sign-in-new-password = Ihr neues Passwort ist gesetzt. Bitte melden Sie sich dam
 sign-in-form-lost = Ihr Formular wurde nicht gesendet, weil Sie nicht angemeldet waren. Bitte melden Sie sich an und senden Sie es dann noch einmal.
 sign-in-remember = Auf diesem Gerät angemeldet bleiben
 sign-in-wrong = Die E-Mail-Adresse oder das Passwort stimmt nicht.
+sign-in-unverified = Ihre E-Mail-Adresse ist noch nicht bestätigt. Bitte öffnen Sie den Link, der Ihnen geschickt wurde.
 sign-in-out-of-date = Dieses Formular war veraltet. Bitte melden Sie sich noch einmal an.
 sign-in-name-missing = Bitte geben Sie Ihre E-Mail-Adresse ein.
 sign-in-password-missing = Bitte geben Sie Ihr Passwort ein.

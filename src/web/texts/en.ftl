@@ -32,6 +32,7 @@ sign-in-new-password = Your new password is set. Please sign in with it.
 sign-in-form-lost = Your form was not sent, because you were not signed in. Please sign in, then send it once more.
 sign-in-remember = Remember me on this device
 sign-in-wrong = The e-mail or the password is not right.
+sign-in-unverified = Your e-mail is not verified yet. Please open the link that was mailed to you.
 sign-in-out-of-date = This form was out of date. Please sign in once more.
 sign-in-name-missing = Please enter your e-mail.
 sign-in-password-missing = Please enter your password.

@@ -8,7 +8,9 @@ use portcullis::store::{
     StoreError,
 };
 
-use super::{Bed, digest, event, forever, hash, id, new_user, session, sign_in};
+use super::{
+    Bed, OPERATOR, digest, event, forever, hash, id, new_user, password, session, sign_in,
+};
 
 contract! {
     an_account_at_a_provider_belongs_to_one_account
@@ -167,7 +169,7 @@ async fn an_account_that_changed_meanwhile_is_not_linked_by_its_email(bed: Bed) 
     let moved = User { email_folded: "other@example.com".into(), ..ann.clone() };
     assert_eq!(refused(by_email(&moved).await), Conflict::Gone);
     let off = portcullis::store::Flag::Active(false);
-    bed.store.update_user_flag(ann.id, off, &event("user-deactivated")).await.unwrap();
+    bed.store.update_user(ann.id, &off.into(), OPERATOR, &event("update")).await.unwrap();
     assert_eq!(refused(by_email(&ann).await), Conflict::Gone);
     assert!(bed.store.find_link(&key("1")).await.unwrap().is_none());
 }
@@ -223,7 +225,7 @@ async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
     assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
     assert_eq!(refused(unlink("2").await), Conflict::LastWayIn);
     assert_eq!(bed.links_of(&ann).await.len(), 1);
-    bed.store.update_user_password(ann.id, &hash(2), &event("password-set")).await.unwrap();
+    bed.store.update_user(ann.id, &password(hash(2)), OPERATOR, &event("update")).await.unwrap();
     assert!(unlink("2").await.unwrap());
     let events = bed.store.list_events(None, 50).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "unlink").count(), 2);

@@ -1,0 +1,303 @@
+//! Changing and deleting accounts, one's own and those of others, by pages, JSON and command line alike.
+//!
+//! What a change ends stands in `store`, where it is one transaction with it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::draft::trim_profile;
+use super::sign_in::Proof;
+use super::{Accounts, Actor, Mistake, People, SignInError};
+use crate::identity::user::{InvalidEmail, Profile, User, fold_email, normalise_email};
+use crate::session::{Identity, OpenError};
+use crate::store::{Author, Changed, Conflict, Flag, StoreError, UserChange};
+use crate::web::language::Language;
+
+/// What is to be different about an account, as entered: nothing is normalised or checked yet. `None`
+/// leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// E-mail.
+    pub email: Option<String>,
+    /// A new password.
+    pub password: Option<SecretString>,
+    /// Names and the rest; a blank one removes what is there.
+    pub profile: Profile,
+    /// May sign in; not one's own to change.
+    pub is_active: Option<bool>,
+    /// Superuser; not one's own to change.
+    pub is_superuser: Option<bool>,
+    /// Verified; not one's own to change.
+    pub is_verified: Option<bool>,
+}
+
+/// Whether people show with their password that it is they who change or delete their account.
+#[derive(Debug)]
+pub enum Confirmation {
+    /// Nothing is asked.
+    NotAsked,
+    /// The password is asked, and what was given.
+    Asked(Option<SecretString>),
+}
+
+/// A change of one's own account.
+#[derive(Debug)]
+pub struct OwnChange<'a> {
+    /// Who is signed in, and by which session: it lives on.
+    pub identity: &'a Identity,
+    /// The change; flags in it are left out.
+    pub change: Change,
+    /// Asked when the e-mail or the password is to be another one.
+    pub confirmation: Confirmation,
+    /// For the letter that verifies another e-mail.
+    pub language: Language,
+    /// Where from; its name is not looked at.
+    pub from: &'a Actor,
+}
+
+/// Why an account could not be changed or deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The current password is asked for, and none was given.
+    #[error("the current password is needed")]
+    Unconfirmed,
+    /// The current password is another one.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// Too many wrong passwords, or the hashing queue is full: 429.
+    #[error("too many attempts")]
+    TooMany(Duration),
+    /// There is no such account (any more), or the session that acts has ended.
+    #[error("there is no such account")]
+    Gone,
+    /// What is wrong with the change, or the store failed.
+    #[error("{0}")]
+    Mistake(#[source] Mistake),
+    /// The current password could not be checked.
+    #[error("the current password could not be checked")]
+    Session(#[source] OpenError),
+}
+
+impl From<Mistake> for ChangeError {
+    fn from(mistake: Mistake) -> Self {
+        match mistake {
+            Mistake::TooMany(after) => Self::TooMany(after),
+            Mistake::Conflict(Conflict::Gone) => Self::Gone,
+            other @ (Mistake::Email
+            | Mistake::Username
+            | Mistake::Profile(_)
+            | Mistake::Role(_)
+            | Mistake::Domain
+            | Mistake::Closed
+            | Mistake::Password(_)
+            | Mistake::Conflict(_)
+            | Mistake::Store(_)
+            | Mistake::Session(_)) => Self::Mistake(other),
+        }
+    }
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        Mistake::from(error).into()
+    }
+}
+
+impl From<SignInError> for ChangeError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::BadCredentials | SignInError::NotVerified => Self::WrongPassword,
+            SignInError::TooMany(after) => Self::TooMany(after),
+            SignInError::Store(error) => error.into(),
+            SignInError::Session(error) => Self::Session(error),
+        }
+    }
+}
+
+impl Change {
+    /// The change as a row, checked and normalised; it has no hash yet.
+    fn row(&self) -> Result<UserChange, Mistake> {
+        let read = |text: &String| Ok((normalise_email(text)?, fold_email(text)?));
+        let email = self.email.as_ref().map(read).transpose();
+        Ok(UserChange {
+            email: email.map_err(|InvalidEmail| Mistake::Email)?,
+            password_hash: None,
+            profile: trim_profile(&self.profile)?,
+            is_active: self.is_active,
+            is_superuser: self.is_superuser,
+            is_verified: self.is_verified,
+        })
+    }
+}
+
+/// Whether a change makes the e-mail another one, rather than write it otherwise.
+fn moves(row: &UserChange, user: &User) -> bool {
+    row.email.as_ref().is_some_and(|(_, folded)| **folded != *user.email_folded)
+}
+
+impl People {
+    /// Changes an account. What that ends is said at [`crate::store::Store::update_user`]. The account
+    /// as it is then.
+    ///
+    /// # Errors
+    /// [`Mistake`]; [`Conflict::Email`], [`Conflict::LastSuperuser`], [`Conflict::Gone`].
+    pub async fn change(
+        &self,
+        user: &User,
+        change: Change,
+        author: Author,
+        actor: &Actor,
+    ) -> Result<User, Mistake> {
+        let mut row = change.row()?;
+        match author {
+            Author::Operator(_) => {}
+            Author::Owner(_) => {
+                row = UserChange { is_active: None, is_superuser: None, is_verified: None, ..row };
+                let is_admitted = |(_, folded): &(_, String)| self.rules().admits_email(folded);
+                if moves(&row, user) && !row.email.as_ref().is_some_and(is_admitted) {
+                    return Err(Mistake::Domain);
+                }
+            }
+        }
+        if let Some(password) = change.password {
+            let judged = row.applied_to(user);
+            row.password_hash = Some(self.hash_new(password, &judged, actor.address).await?);
+        }
+        let event = actor.event(self.now(), "update", Some(user.id));
+        Ok(self.store().update_user(user.id, &row, author, &event).await?)
+    }
+
+    /// Sets a new password as an operator: ends every session of the account.
+    ///
+    /// # Errors
+    /// [`Mistake`].
+    pub async fn set_password(
+        &self,
+        user: &User,
+        password: SecretString,
+        actor: &Actor,
+    ) -> Result<(), Mistake> {
+        let change = Change { password: Some(password), ..Change::default() };
+        self.change(user, change, Author::Operator(None), actor).await.map(drop)
+    }
+
+    /// Changes a flag as an operator; switching off `is_active` ends every session.
+    ///
+    /// # Errors
+    /// [`Mistake`]; [`Conflict::LastSuperuser`].
+    pub async fn set_flag(&self, id: Uuid, flag: Flag, actor: &Actor) -> Result<(), Mistake> {
+        let event = actor.event(self.now(), "update", Some(id));
+        let change = flag.into();
+        let changed = self.store().update_user(id, &change, Author::Operator(None), &event).await;
+        Ok(changed.map(drop)?)
+    }
+
+    /// Deletes an account with everything that is its own.
+    ///
+    /// # Errors
+    /// [`Mistake`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`].
+    pub async fn delete(&self, id: Uuid, actor: &Actor) -> Result<(), Mistake> {
+        let event = actor.event(self.now(), "delete", Some(id));
+        Ok(self.store().delete_user(id, &event).await?)
+    }
+}
+
+impl Accounts {
+    /// Changes one's own account, in force here at once. The account as it is then.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_own(&self, asked: OwnChange<'_>) -> Result<User, ChangeError> {
+        let OwnChange { identity, change, confirmation, language, from } = asked;
+        let user = self.own(identity).await?;
+        let is_moved = moves(&change.row()?, &user);
+        if is_moved || change.password.is_some() {
+            self.confirm_owner(&user, confirmation, from).await?;
+        }
+        let author = Author::Owner(identity.session().id);
+        let actor = Actor { name: user.email.clone(), ..from.clone() };
+        let changed = self.people.change(&user, change, author, &actor).await?;
+        self.sessions.apply(&Changed::User(user.id));
+        if is_moved {
+            self.send_verification(&changed, language, from).await;
+        }
+        Ok(changed)
+    }
+
+    /// Changes somebody's account as a superuser, in force here at once. The account as it is then.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_other(
+        &self,
+        user: &User,
+        change: Change,
+        by: &Identity,
+        from: &Actor,
+    ) -> Result<User, ChangeError> {
+        let author = Author::Operator(Some(by.session().id));
+        let changed = self.people.change(user, change, author, &acting(by, from)).await?;
+        self.sessions.apply(&Changed::User(user.id));
+        Ok(changed)
+    }
+
+    /// Deletes one's own account with everything that is its own.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn delete_own(
+        &self,
+        identity: &Identity,
+        confirmation: Confirmation,
+        from: &Actor,
+    ) -> Result<(), ChangeError> {
+        let user = self.own(identity).await?;
+        self.confirm_owner(&user, confirmation, from).await?;
+        self.delete_other(user.id, identity, from).await
+    }
+
+    /// Deletes an account as a superuser, with everything that is its own.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn delete_other(
+        &self,
+        id: Uuid,
+        by: &Identity,
+        from: &Actor,
+    ) -> Result<(), ChangeError> {
+        self.people.delete(id, &acting(by, from)).await?;
+        self.sessions.apply(&Changed::User(id));
+        Ok(())
+    }
+
+    /// The account of whoever is signed in, as it is stored now.
+    async fn own(&self, identity: &Identity) -> Result<User, ChangeError> {
+        let found = self.find_user(identity.user().id).await?;
+        found.filter(|user| user.is_active).ok_or(ChangeError::Gone)
+    }
+
+    /// Checks the current password, under the limits of signing in. Whoever has none has nothing to show.
+    async fn confirm_owner(
+        &self,
+        user: &User,
+        confirmation: Confirmation,
+        from: &Actor,
+    ) -> Result<(), ChangeError> {
+        let password = match confirmation {
+            Confirmation::NotAsked => return Ok(()),
+            Confirmation::Asked(_) if user.password_hash.is_none() => return Ok(()),
+            Confirmation::Asked(None) => return Err(ChangeError::Unconfirmed),
+            Confirmation::Asked(Some(password)) => password,
+        };
+        let proof = Proof { name: &user.email, password, failed: "confirmation-failed" };
+        self.verify(proof, Some(user.clone()), from).await?;
+        Ok(())
+    }
+}
+
+fn acting(by: &Identity, from: &Actor) -> Actor {
+    Actor { name: by.user().email.to_string(), ..from.clone() }
+}

@@ -1,0 +1,103 @@
+//! Registering: who may make an account for themselves, and what it begins with.
+
+use secrecy::SecretString;
+
+use super::{Accounts, Actor, Draft, Mistake, People};
+use crate::config::Registration as Policy;
+use crate::identity::user::{Profile, User, fold_email};
+use crate::mail::AskError;
+use crate::store::LetterKind;
+use crate::telemetry::log::Causes;
+use crate::web::language::Language;
+
+/// An account that somebody makes for themselves, as entered: nothing is normalised or checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct Registration {
+    /// E-mail.
+    pub email: String,
+    /// The password.
+    pub password: SecretString,
+    /// Names and the rest; blank fields count as absent.
+    pub profile: Profile,
+}
+
+impl People {
+    /// Whether anybody may make an account for themselves, so that it is of use to ask them for
+    /// anything.
+    #[must_use]
+    pub fn is_registration_open(&self) -> bool {
+        match self.rules().registration {
+            Policy::Open => true,
+            Policy::Closed | Policy::Invite => false,
+        }
+    }
+
+    /// Makes an account for whoever asks and may: active, not verified, with the default roles. The policy for passwords comes before existence.
+    ///
+    /// # Errors
+    /// [`Mistake`]: [`Mistake::Domain`], [`Mistake::Password`], and
+    /// [`Conflict::Email`](crate::store::Conflict::Email) when taken.
+    async fn register(&self, asked: Registration, actor: &Actor) -> Result<User, Mistake> {
+        let rules = self.rules().clone();
+        let folded = fold_email(&asked.email).map_err(|_| Mistake::Email)?;
+        if !rules.admits_email(&folded) {
+            return Err(Mistake::Domain);
+        }
+        let draft = Draft {
+            email: asked.email,
+            password: Some(asked.password),
+            profile: asked.profile,
+            is_active: true,
+            roles: rules.default_roles.clone(),
+            ..Draft::default()
+        };
+        let (id, row) = self.prepare(draft, actor).await?;
+        let mut event = actor.event(self.now(), "register", Some(id));
+        event.actor.clone_from(&row.email);
+        Ok(self.store().insert_user(id, &row, &event).await?)
+    }
+}
+
+impl Accounts {
+    /// Makes an account for whoever asks, and asks for the letter that verifies its e-mail.
+    ///
+    /// # Errors
+    /// [`Mistake`]: [`Mistake::Closed`], [`Mistake::Domain`], [`Mistake::Password`], and
+    /// [`Conflict::Email`](crate::store::Conflict::Email) when taken.
+    pub async fn register(
+        &self,
+        asked: Registration,
+        language: Language,
+        from: &Actor,
+    ) -> Result<User, Mistake> {
+        if !self.people.is_registration_open() {
+            return Err(Mistake::Closed);
+        }
+        let limited = self.limits.register(from.address);
+        limited.map_err(|limited| Mistake::TooMany(limited.retry_after))?;
+        let user = self.people.register(asked, from).await?;
+        let people = self.people.clone();
+        tokio::spawn(async move { people.measure_new_kinds().await });
+        self.send_verification(&user, language, from).await;
+        Ok(user)
+    }
+
+    /// Asks for the letter that verifies an e-mail just entered. What keeps it from being sent is logged:
+    /// the account is as it is, and its owner may ask again.
+    pub(super) async fn send_verification(&self, user: &User, language: Language, from: &Actor) {
+        let Some(outbox) = self.outbox.as_ref().filter(|_| !user.is_verified) else { return };
+        let asked =
+            outbox.ask(LetterKind::Verify, &user.email_folded, language, from.address).await;
+        match asked {
+            Ok(()) => {}
+            Err(AskError::TooMany(_)) => {
+                tracing::warn!(user.id = %user.id, "too many letters were asked for: the one that \
+                     verifies an e-mail is not sent");
+            }
+            Err(error @ AskError::Store(_)) => {
+                tracing::warn!(user.id = %user.id, error = %Causes(&error), "the letter that \
+                     verifies an e-mail is not sent");
+            }
+        }
+    }
+}
