@@ -23,8 +23,15 @@ pub(super) enum Purpose {
     SignOut,
     SetUp,
     Forgot,
+    RequestVerify,
     Reset,
     Verify,
+    Register,
+    Profile,
+    Email,
+    Password,
+    Devices,
+    Delete,
 }
 
 impl Purpose {
@@ -34,6 +41,13 @@ impl Purpose {
             Self::SignOut => "sign-out",
             Self::SetUp => "set-up",
             Self::Forgot => "forgot",
+            Self::RequestVerify => "request-verify",
+            Self::Register => "register",
+            Self::Profile => "profile",
+            Self::Email => "email",
+            Self::Password => "password",
+            Self::Devices => "devices",
+            Self::Delete => "delete",
             Self::Reset => "reset",
             Self::Verify => "verify",
         }

@@ -54,7 +54,13 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
         page.methods().contains(&Method::GET)
             && match page {
                 Page::Language | Page::Logo | Page::SignOut | Page::Continue => false,
-                Page::SignIn | Page::Account | Page::SetUp | Page::Forgot | Page::Link(_) => true,
+                Page::SignIn
+                | Page::Account
+                | Page::Part(_)
+                | Page::SetUp
+                | Page::Register
+                | Page::Letter(_)
+                | Page::Link(_) => true,
             }
     })
 }

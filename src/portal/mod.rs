@@ -6,10 +6,14 @@
 
 mod account;
 mod arrival;
+mod change;
+mod devices;
 mod forgot;
 mod forms;
 mod language;
+mod leave;
 mod links;
+mod register;
 mod set_up;
 mod sign_in;
 mod sign_out;
@@ -21,6 +25,8 @@ use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
+use self::change::Changing;
+use self::forgot::Wish;
 use self::language::choose_language;
 use crate::accounts::visit::{Answer, Visit};
 use crate::accounts::{Accounts, LinkKind};
@@ -61,22 +67,53 @@ enum Page {
     SignOut,
     Account,
     SetUp,
-    Forgot,
+    Part(Part),
+    Register,
+    Letter(Wish),
     Language,
     Logo,
     Link(LinkKind),
 }
 
+/// A page below the account page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Change(Changing),
+    Devices,
+    Data,
+    Delete,
+}
+
+impl Part {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "profile" => Some(Self::Change(Changing::Profile)),
+            "email" => Some(Self::Change(Changing::Email)),
+            "password" => Some(Self::Change(Changing::Password)),
+            "devices" => Some(Self::Devices),
+            "data" => Some(Self::Data),
+            "delete" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
 impl Page {
     fn of(segments: &[String]) -> Option<Self> {
-        let [name] = segments else { return None };
+        let name = match segments {
+            [name] => name,
+            [name, part] if name == "account" => return Part::of(part).map(Self::Part),
+            _ => return None,
+        };
         match name.as_str() {
             "login" => Some(Self::SignIn),
             "continue" => Some(Self::Continue),
             "logout" => Some(Self::SignOut),
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
-            "forgot-password" => Some(Self::Forgot),
+            "register" => Some(Self::Register),
+            "forgot-password" => Some(Self::Letter(Wish::NewPassword)),
+            "request-verify-token" => Some(Self::Letter(Wish::Verification)),
             "language" => Some(Self::Language),
             "logo" => Some(Self::Logo),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
@@ -87,10 +124,18 @@ impl Page {
 
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
-                &[Method::GET, Method::POST]
-            }
-            Self::Continue | Self::Account | Self::Language | Self::Logo => &[Method::GET],
+            Self::SignIn
+            | Self::SignOut
+            | Self::SetUp
+            | Self::Part(Part::Change(_) | Part::Devices | Part::Delete)
+            | Self::Register
+            | Self::Letter(_)
+            | Self::Link(_) => &[Method::GET, Method::POST],
+            Self::Continue
+            | Self::Account
+            | Self::Part(Part::Data)
+            | Self::Language
+            | Self::Logo => &[Method::GET],
         }
     }
 }
@@ -134,28 +179,51 @@ impl Portal {
         }
         if visit.method == Method::POST {
             refuse_foreign(visit)?;
-            return match page {
-                Page::SignIn => self.sign_in(visit, body).await,
-                Page::SignOut => self.sign_out(visit, body).await,
-                Page::SetUp => self.set_up(visit, body).await,
-                Page::Forgot => self.forgot(visit, body).await,
-                Page::Link(kind) => self.use_link(visit, kind, body).await,
-                Page::Continue | Page::Account | Page::Language | Page::Logo => {
-                    Err(Failure::wrong_method(page.methods()))
-                }
-            };
+            return self.take(page, visit, body).await;
         }
         let query = read_query(visit)?;
         match page {
             Page::SignIn => self.show_sign_in(visit, &query),
             Page::Continue => self.arrive(visit, &query).await,
             Page::SignOut => self.show_sign_out(visit, &query).await,
-            Page::Account => self.show_account(visit),
+            Page::Account => self.show_account(visit, &query),
+            Page::Part(Part::Change(what)) => self.show_change(visit, what).await,
+            Page::Part(Part::Devices) => self.show_devices(visit, &query).await,
+            Page::Part(Part::Data) => self.download(visit).await,
+            Page::Part(Part::Delete) => self.show_delete(visit),
+            Page::Register => self.show_register(visit),
             Page::SetUp => self.show_set_up(visit, &query).await,
-            Page::Forgot => self.show_forgot(visit),
+            Page::Letter(wish) => self.show_wish(visit, wish),
             Page::Language => choose_language(visit, &query),
             Page::Logo => show_logo(visit),
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
+        }
+    }
+}
+
+impl Portal {
+    /// POST: what a form sends.
+    async fn take<B: RequestBody>(
+        &self,
+        page: Page,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        match page {
+            Page::SignIn => self.sign_in(visit, body).await,
+            Page::SignOut => self.sign_out(visit, body).await,
+            Page::SetUp => self.set_up(visit, body).await,
+            Page::Part(Part::Change(what)) => self.change(visit, what, body).await,
+            Page::Part(Part::Devices) => self.sign_out_devices(visit, body).await,
+            Page::Part(Part::Delete) => self.delete(visit, body).await,
+            Page::Register => self.register(visit, body).await,
+            Page::Letter(wish) => self.wish(visit, wish, body).await,
+            Page::Link(kind) => self.use_link(visit, kind, body).await,
+            Page::Continue
+            | Page::Account
+            | Page::Part(Part::Data)
+            | Page::Language
+            | Page::Logo => Err(Failure::wrong_method(page.methods())),
         }
     }
 }
@@ -252,14 +320,20 @@ mod tests {
             ("logout", Some(Page::SignOut)),
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
-            ("forgot-password", Some(Page::Forgot)),
+            ("forgot-password", Some(Page::Letter(Wish::NewPassword))),
+            ("request-verify-token", Some(Page::Letter(Wish::Verification))),
+            ("register", Some(Page::Register)),
+            ("account/email", Some(Page::Part(Part::Change(Changing::Email)))),
+            ("account/data", Some(Page::Part(Part::Data))),
+            ("account/nothing", None),
+            ("account/email/more", None),
+            ("login/email", None),
             ("language", Some(Page::Language)),
             ("logo", Some(Page::Logo)),
             ("reset-password", Some(Page::Link(LinkKind::Reset))),
             ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),
             ("Login", None),
-            ("register", None),
             ("admin/users", None),
             ("", None),
         ] {

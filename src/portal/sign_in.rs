@@ -27,6 +27,8 @@ struct Shown {
     remember: bool,
     /// A new password has just been set by a link.
     has_new_password: bool,
+    /// The account that was signed in here has just been deleted.
+    is_deleted: bool,
     /// A form that was sent before did not arrive.
     form_lost: bool,
     /// One sentence about what went wrong.
@@ -35,6 +37,10 @@ struct Shown {
     password_error: Option<Text>,
     /// Where a link to a new password can be asked for, if anywhere.
     forgot: Option<String>,
+    /// Where an account can be made, if anywhere.
+    register: Option<String>,
+    /// Where the letter that verifies an e-mail can be asked for again, if it is missing.
+    verify: Option<String>,
     token_field: &'static str,
     token: String,
 }
@@ -71,6 +77,7 @@ impl Portal {
                 Shown {
                     form_lost: query.get("form").is_some(),
                     has_new_password: query.get("password") == Some("set"),
+                    is_deleted: query.get("account") == Some("deleted"),
                     next,
                     ..Shown::default()
                 },
@@ -94,8 +101,10 @@ impl Portal {
     /// The form, bound to this browser.
     fn form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        let forgot = || format!("{}/forgot-password", visit.config.portal.path);
-        shown.forgot = self.accounts.sends_mail().then(forgot);
+        let page = |name: &str| format!("{}/{name}", visit.config.portal.path);
+        shown.forgot = self.accounts.sends_mail().then(|| page("forgot-password"));
+        let is_open = self.accounts.people().is_registration_open();
+        shown.register = is_open.then(|| page("register"));
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
         let next = shown.next.clone();
@@ -159,7 +168,10 @@ impl Portal {
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::NotVerified) => {
-                let shown = Shown { error: Some(Text::of("sign-in-unverified")), ..shown };
+                let again = format!("{}/request-verify-token", visit.config.portal.path);
+                let verify = self.accounts.sends_mail().then_some(again);
+                let error = Some(Text::of("sign-in-unverified"));
+                let shown = Shown { error, verify, ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::TooMany(after)) => {

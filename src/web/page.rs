@@ -407,7 +407,7 @@ mod tests {
         );
         assert!(page.contains("aria-describedby=\"password-hint password-error\""), "{page}");
         assert!(page.contains("<label for=\"remember\">Stay signed in</label>"), "{page}");
-        assert!(!page.contains("<script") && !page.contains("role=\"alert\""), "{page}");
+        assert!(!page.contains("<script") && !page.contains("class=\"alert\""), "{page}");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 16] = [
+pub(super) const TEMPLATES: [(&str, &str); 23] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
@@ -18,6 +18,13 @@ pub(super) const TEMPLATES: [(&str, &str); 16] = [
     ("verify", include_str!("templates/verify.html")),
     ("verified", include_str!("templates/verified.html")),
     ("link-over", include_str!("templates/link-over.html")),
+    ("register", include_str!("templates/register.html")),
+    ("request-verify", include_str!("templates/request-verify.html")),
+    ("profile", include_str!("templates/profile.html")),
+    ("change-email", include_str!("templates/change-email.html")),
+    ("change-password", include_str!("templates/change-password.html")),
+    ("devices", include_str!("templates/devices.html")),
+    ("delete", include_str!("templates/delete.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),
 ];
 
