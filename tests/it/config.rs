@@ -234,7 +234,8 @@ fn secrets_show_neither_in_a_printed_configuration_nor_in_an_error() {
     let good = format!(
         "secret: \"{secret}\"\nprevious_secrets: [\"{secret}x\"]\n\
          database: \"postgres://user:{CANARY}@db/gateway\"\n\
-         mail: {{ from: a@b.c, smtp: \"smtp://user:{CANARY}@mail.example.com\" }}\n"
+         mail: {{ from: a@b.c, smtp: \"smtp://user:{CANARY}@mail.example.com\" }}\n\
+         providers: {{ g: {{ kind: github, client_id: x, client_secret: {CANARY}, who: anyone }} }}\n"
     );
     let config = load(&good).unwrap_or_else(|found| panic!("{}", shown(&found)));
     assert!(!format!("{config:?} {config:#?}").contains(CANARY));
@@ -248,6 +249,9 @@ fn secrets_show_neither_in_a_printed_configuration_nor_in_an_error() {
         format!("mail: {{ from: a@b.c, smtp: \"smtp://user:{CANARY}@h/x\" }}\n"),
         format!("mail: {{ from: a@b.c, smtp: \"imap://user:{CANARY}@h\" }}\n"),
         format!("database: \"mysql://user:{CANARY}@db/x\"\n"),
+        format!(
+            "providers: {{ g: {{ kind: github, client_id: x, client_secret: [{CANARY}], who: anyone }} }}\n"
+        ),
         format!(
             "database: {{ url: \"sqlite://{CANARY}?mode=memory\", max_connections: {CANARY} }}\n"
         ),

@@ -24,6 +24,7 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
 
 fn examples() -> Vec<PathBuf> {
     let mut examples = files("examples", "yaml");
+    examples.extend(files("examples/providers", "yaml"));
     let applications = fs::read_dir(root().join("examples")).unwrap();
     let files = applications.map(|entry| entry.unwrap().path().join("portcullis.yaml"));
     examples.extend(files.filter(|file| file.exists()));
@@ -94,6 +95,14 @@ fn every_example_is_a_configuration_without_errors_and_warnings() {
     let env: BTreeMap<String, String> = [
         ("PORTCULLIS_SECRET", secret),
         ("SMTP_PASSWORD", "word"),
+        ("GOOGLE_SECRET", "word"),
+        ("GITHUB_SECRET", "word"),
+        ("MICROSOFT_SECRET", "word"),
+        ("GITLAB_SECRET", "word"),
+        ("CORP_SECRET", "word"),
+        ("DISCORD_SECRET", "word"),
+        ("FACEBOOK_SECRET", "word"),
+        ("FORUM_SECRET", "word"),
         ("DATABASE_URL", "postgres://portcullis:secret@db.example.com/portcullis"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -35,6 +35,7 @@ mod lifecycle;
 mod links;
 mod mail;
 mod observability;
+mod openid_provider;
 mod pages;
 mod people;
 mod policy_cases;

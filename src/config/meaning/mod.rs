@@ -9,6 +9,7 @@ mod identity;
 mod limits;
 mod mail;
 mod portal;
+mod providers;
 mod routes;
 mod rules;
 mod upstreams;
@@ -210,6 +211,7 @@ pub(super) fn read(
         auth_limits: limits::read(main.limits.as_ref(), &top.key("limits")),
         events: general::events(&main.events, &top.key("events")),
         mail: delivery,
+        providers: providers::read(&main.providers, &top),
         roles,
         unread_roles: UnreadRoles::default(),
         upstreams,

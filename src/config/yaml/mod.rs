@@ -7,6 +7,7 @@
 //! Doc comments of the fields are the schema's descriptions: editors show them.
 
 mod fault;
+mod provider;
 pub(super) mod read;
 mod route;
 pub(super) mod schema;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{LogFormat, SameSite};
+pub(super) use provider::{Admission, Fields, Provider, Who};
 pub(super) use route::{Allow, Identity, Role, Route, Rule, RuleMap, Upstream, UpstreamMap};
 use spelling::{AutoWord, Chosen, OffWord, SecureWord, Text};
 
@@ -103,6 +105,9 @@ pub(super) struct Main {
     pub(super) events: Events,
     /// How mail is sent. Default: null, no mail.
     pub(super) mail: Option<Mail>,
+    /// Who vouches for people, by name. Default: nobody, people sign in with passwords.
+    #[serde(default)]
+    pub(super) providers: Named<spelling::ProviderName, Provider>,
     /// Roles by name. `admin` (`*:*`) is built in unless declared here.
     #[serde(default)]
     pub(super) roles: Named<spelling::RoleName, Role>,

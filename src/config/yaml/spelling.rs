@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Value as Json, json};
 
-use crate::config::{Cache, LogFormat, Registration, SameSite};
+use crate::config::{Cache, ClientAuth, LinkByEmail, LogFormat, Registration, SameSite};
 use crate::web::headers::{Field, Preset, Separator, UserField};
 use crate::web::target::Forms;
 
@@ -127,6 +127,20 @@ spellings! {
         r"^([^@<>\x00-\x1f]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+)$", 400;
     MailServer, "a mail server such as smtp://user:password@mail.example.com:587, or smtps://…",
         r"^smtps?://[^\s]+$", 2000;
+    ProviderName, "a provider name: a lower-case letter, then letters, digits and - (32 at most)",
+        "^[a-z][a-z0-9-]{0,31}$";
+    ClientText, "a client id of 1 to 500 visible characters", "^[\\x21-\\x7e]+$", 500;
+    ClientSecret, "a client secret", "^[^\\x00-\\x1f]+$", 1000;
+    IssuerText, "an address such as https://id.example.com, without query and fragment",
+        r"^https?://[^\s?#@\\]+$", 500;
+    EndpointText, "an address such as https://id.example.com/token", r"^https?://[^\s#@\\]+$", 1000;
+    ScopeText, "a scope, such as profile", r"^[\x21\x23-\x5b\x5d-\x7e]+$", 200;
+    FieldPath, "a name, or names joined by dots, such as user.email", "^[^\\x00-\\x1f]+$", 200;
+    GroupText, "a name of 1 to 200 characters", "^[^\\x00-\\x1f]+$", 200;
+    EmailText, "an e-mail address", r"^[^@\s]+@[^@\s]+$", 254;
+    TenantText, "a tenant's id, such as 8eaef023-2b34-4da1-9baa-8bc8c9d6a490",
+        "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
+    DurationOrOff, "a duration such as 30s, 15m, 12h or 30d, or off", "^(off|[1-9][0-9]{0,5}[smhd])$";
     Glob, "a file pattern such as routes.d/*.yaml", "^[^\\x00]+$";
 }
 
@@ -211,7 +225,57 @@ pub(crate) struct OffWord;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AutoWord;
 
+/// `anyone` of a provider's `who`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AnyoneWord;
+
+/// `kind` of a provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum KindWord {
+    Google,
+    GitHub,
+    Microsoft,
+    GitLab,
+    Oidc,
+    OAuth2,
+}
+
+impl KindWord {
+    /// As the file spells it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Google => "google",
+            Self::GitHub => "github",
+            Self::Microsoft => "microsoft",
+            Self::GitLab => "gitlab",
+            Self::Oidc => "oidc",
+            Self::OAuth2 => "oauth2",
+        }
+    }
+}
+
+impl Choice for KindWord {
+    const NAME: &'static str = "ProviderKind";
+
+    fn table() -> Vec<(Self, Json)> {
+        [Self::Google, Self::GitHub, Self::Microsoft, Self::GitLab, Self::Oidc, Self::OAuth2]
+            .map(|kind| (kind, json!(kind.as_str())))
+            .into()
+    }
+}
+
+/// `preset` of a provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PresetWord {
+    Discord,
+    Facebook,
+}
+
 choices! {
+    "Anyone", AnyoneWord, ["anyone" => Self];
+    "OAuth2Preset", PresetWord, ["discord" => Self::Discord, "facebook" => Self::Facebook];
+    "ClientAuth", ClientAuth, ["basic" => Self::Basic, "post" => Self::Post];
+    "LinkByEmail", LinkByEmail, ["verified" => Self::Verified, "never" => Self::Never];
     "SameSite", SameSite, ["lax" => Self::Lax, "strict" => Self::Strict, "none" => Self::None];
     "Secure", SecureWord, ["auto" => Self::Auto, true => Self::Yes, false => Self::No];
     "LogFormat", LogFormat, ["text" => Self::Text, "json" => Self::Json];
