@@ -36,6 +36,7 @@ mod links;
 mod mail;
 mod observability;
 mod openid_provider;
+mod own;
 mod pages;
 mod people;
 mod policy_cases;
