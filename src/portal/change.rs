@@ -193,31 +193,34 @@ pub(super) fn change_failure(error: ChangeError) -> Failure {
 
 /// Says what is wrong beside the field it is wrong with.
 fn complain(shown: &mut Shown, error: ChangeError) -> Result<(), Failure> {
-    let error = match unconfirmed(error) {
+    let mistake = match unconfirmed(error) {
         Ok(text) => {
             shown.current_error = Some(text);
             return Ok(());
         }
-        Err(error) => error,
+        Err(ChangeError::Mistake(mistake)) => mistake,
+        Err(error) => return Err(change_failure(error)),
     };
     let wrong = || Some(Text::of("field-wrong"));
-    match error {
-        ChangeError::Mistake(Mistake::Email) => shown.email_error = Some(Text::of("email-wrong")),
-        ChangeError::Mistake(Mistake::Domain) => shown.email_error = Some(Text::of("email-domain")),
-        ChangeError::Mistake(Mistake::Conflict(Conflict::Email)) => {
-            shown.email_error = Some(Text::of("email-taken"));
-        }
-        ChangeError::Mistake(Mistake::Password(reason)) => {
-            shown.password_error = Some(reason.text());
-        }
-        ChangeError::Mistake(Mistake::Profile(field)) => match field {
+    match mistake {
+        Mistake::Email => shown.email_error = Some(Text::of("email-wrong")),
+        Mistake::Domain => shown.email_error = Some(Text::of("email-domain")),
+        Mistake::Conflict(Conflict::Email) => shown.email_error = Some(Text::of("email-taken")),
+        Mistake::Password(reason) => shown.password_error = Some(reason.text()),
+        Mistake::Profile(field) => match field {
             "first_name" => shown.first_name_error = wrong(),
             "last_name" => shown.last_name_error = wrong(),
             "organization" => shown.organization_error = wrong(),
             "department" => shown.department_error = wrong(),
             _ => shown.phone_error = wrong(),
         },
-        other => return Err(change_failure(other)),
+        other @ (Mistake::Username
+        | Mistake::Role(_)
+        | Mistake::Closed
+        | Mistake::TooMany(_)
+        | Mistake::Conflict(_)
+        | Mistake::Store(_)
+        | Mistake::Session(_)) => return Err(change_failure(ChangeError::Mistake(other))),
     }
     Ok(())
 }

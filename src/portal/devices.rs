@@ -1,5 +1,7 @@
 //! Where one is signed in, and ending that.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -28,7 +30,7 @@ struct Shown {
 
 #[derive(Debug, Serialize)]
 struct Device {
-    /// The session's id, which is no secret: 64 hexadecimal digits.
+    /// The session's id, which is no secret, in unpadded base64url.
     id: String,
     is_this: bool,
     agent: String,
@@ -41,7 +43,7 @@ struct Device {
 impl Device {
     fn of(row: SessionRow, this: &[u8; 32]) -> Self {
         Self {
-            id: row.id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: URL_SAFE_NO_PAD.encode(row.id),
             is_this: row.id == *this,
             agent: row.agent,
             address: row.address.map(|address| address.to_string()),
@@ -121,14 +123,7 @@ impl Portal {
 
 /// An id as the form has it.
 fn read_id(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut id = [0; 32];
-    for (index, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(id)
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -137,9 +132,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_64_hexadecimal_digits() {
-        assert_eq!(read_id(&"0a".repeat(32)), Some([10; 32]));
-        for text in ["", "0a", &"0a".repeat(33), &"+a".repeat(32), &"é".repeat(32)] {
+    fn an_id_is_32_bytes_written_in_one_way() {
+        assert_eq!(read_id(&URL_SAFE_NO_PAD.encode([10; 32])), Some([10; 32]));
+        for text in ["", "CgoK", &"A".repeat(44), &"+".repeat(43), &"é".repeat(43)] {
             assert_eq!(read_id(text), None, "{text}");
         }
     }
@@ -147,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn out_01_an_agent_is_shown_as_the_words_it_is() {
         let device = |is_this, agent: &str| Device {
-            id: "0a".repeat(32),
+            id: URL_SAFE_NO_PAD.encode([10; 32]),
             is_this,
             agent: agent.into(),
             address: None,

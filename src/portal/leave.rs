@@ -76,12 +76,11 @@ impl Portal {
         let deleted =
             self.accounts.delete_own(identity, confirmation_of(&form), &visit.actor()).await;
         let status = match deleted.map_err(unconfirmed) {
-            Ok(()) => return Ok(self.deleted(visit)),
+            Ok(()) | Err(Err(ChangeError::Gone)) => return Ok(self.deleted(visit)),
             Err(Ok(text)) => {
                 shown.current_error = Some(text);
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Err(Err(ChangeError::Gone)) => return Ok(self.deleted(visit)),
             Err(Err(ChangeError::Mistake(Mistake::Conflict(Conflict::LastSuperuser)))) => {
                 shown =
                     Shown { error: Some(Text::of("delete-last-superuser")), ..Shown::default() };

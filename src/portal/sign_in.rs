@@ -25,10 +25,8 @@ struct Shown {
     /// What was typed as the name.
     name: String,
     remember: bool,
-    /// A new password has just been set by a link.
-    has_new_password: bool,
-    /// The account that was signed in here has just been deleted.
-    is_deleted: bool,
+    /// What led here: a new `password` that a link has set, or an account that was `deleted`.
+    after: Option<&'static str>,
     /// A form that was sent before did not arrive.
     form_lost: bool,
     /// One sentence about what went wrong.
@@ -76,8 +74,7 @@ impl Portal {
                 StatusCode::OK,
                 Shown {
                     form_lost: query.get("form").is_some(),
-                    has_new_password: query.get("password") == Some("set"),
-                    is_deleted: query.get("account") == Some("deleted"),
+                    after: read_after(query),
                     next,
                     ..Shown::default()
                 },
@@ -236,6 +233,15 @@ pub(super) fn sign_in_address(visit: &Visit, next: Option<&str>) -> String {
 /// The sign-in page for somebody who has just set a new password, whoever else is signed in here.
 pub(super) fn set_password_address(visit: &Visit) -> String {
     format!("{}?another=1&password=set", sign_in_address(visit, None))
+}
+
+/// What led here, of what there is.
+fn read_after(query: &Form) -> Option<&'static str> {
+    match (query.get("password"), query.get("account")) {
+        (Some("set"), _) => Some("password"),
+        (_, Some("deleted")) => Some("deleted"),
+        _ => None,
+    }
 }
 
 fn read_shown(visit: &Visit, form: &Form) -> Shown {

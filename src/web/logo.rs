@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
@@ -47,8 +49,7 @@ impl Logo {
         let bytes = fs::read(path).map_err(cannot)?;
         let kind = kind_of(&bytes)
             .ok_or_else(|| format!("{name} is no picture: PNG, SVG, JPEG and WebP are"))?;
-        let digest = digest(&SHA256, &bytes);
-        let version = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let version = URL_SAFE_NO_PAD.encode(digest(&SHA256, &bytes)).chars().take(12).collect();
         Ok(Self { kind, bytes: bytes.into(), version })
     }
 

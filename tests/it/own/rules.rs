@@ -192,7 +192,7 @@ async fn one_signs_out_a_device_and_all_others_but_nobody_elses() {
     let foreign = crate::pages::hidden_fields(&bobs)[0].1.clone();
     post(&bob, &[("form_token", &foreign), ("device", &all[0])]).await.expect(403);
     let own = token(1);
-    post(&ann, &[("form_token", &own), ("device", &"00".repeat(32))]).await.expect(404);
+    post(&ann, &[("form_token", &own), ("device", &"A".repeat(43))]).await.expect(404);
     post(&ann, &[("form_token", &own), ("device", "x")]).await.expect(404);
     post(&ann, &[("form_token", &own), ("device", &ids[0])]).await.expect(303);
     let mut left = 0;
