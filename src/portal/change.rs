@@ -169,7 +169,8 @@ pub(super) fn unconfirmed(error: ChangeError) -> Result<Text, ChangeError> {
     match error {
         ChangeError::Unconfirmed => Ok(Text::of("current-missing")),
         ChangeError::WrongPassword => Ok(Text::of("current-wrong")),
-        other @ (ChangeError::TooMany(_)
+        other @ (ChangeError::NotRecent
+        | ChangeError::TooMany(_)
         | ChangeError::Gone
         | ChangeError::Mistake(_)
         | ChangeError::Session(_)) => Err(other),
@@ -185,6 +186,7 @@ pub(super) fn change_failure(error: ChangeError) -> Failure {
         ChangeError::Mistake(Mistake::Store(error)) => store_failure(error),
         other @ (ChangeError::Unconfirmed
         | ChangeError::WrongPassword
+        | ChangeError::NotRecent
         | ChangeError::Gone
         | ChangeError::Mistake(_)
         | ChangeError::Session(_)) => other.into(),
@@ -196,6 +198,10 @@ fn complain(shown: &mut Shown, error: ChangeError) -> Result<(), Failure> {
     let mistake = match unconfirmed(error) {
         Ok(text) => {
             shown.current_error = Some(text);
+            return Ok(());
+        }
+        Err(ChangeError::NotRecent) => {
+            shown.error = Some(Text::of("not-recent"));
             return Ok(());
         }
         Err(ChangeError::Mistake(mistake)) => mistake,

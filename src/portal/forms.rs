@@ -32,6 +32,7 @@ pub(super) enum Purpose {
     Password,
     Devices,
     Delete,
+    Link,
 }
 
 impl Purpose {
@@ -50,6 +51,7 @@ impl Purpose {
             Self::Delete => "delete",
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::Link => "link",
         }
     }
 }

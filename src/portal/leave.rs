@@ -81,6 +81,10 @@ impl Portal {
                 shown.current_error = Some(text);
                 StatusCode::UNPROCESSABLE_ENTITY
             }
+            Err(Err(ChangeError::NotRecent)) => {
+                shown.error = Some(Text::of("not-recent"));
+                StatusCode::FORBIDDEN
+            }
             Err(Err(ChangeError::Mistake(Mistake::Conflict(Conflict::LastSuperuser)))) => {
                 shown =
                     Shown { error: Some(Text::of("delete-last-superuser")), ..Shown::default() };

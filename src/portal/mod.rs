@@ -18,6 +18,7 @@ mod set_up;
 mod sign_in;
 mod sign_out;
 mod trail;
+mod vouching;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use self::change::Changing;
 use self::forgot::Wish;
 use self::language::choose_language;
 use crate::accounts::visit::{Answer, Visit};
+use crate::accounts::vouching::Errand;
 use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
 use crate::session::Identity;
@@ -73,6 +75,12 @@ enum Page {
     Language,
     Logo,
     Link(LinkKind),
+    /// Off to a provider.
+    Depart(Errand),
+    /// Back from one.
+    ComeBack(Errand),
+    /// Takes a link to a provider away.
+    Unlink,
 }
 
 /// A page below the account page.
@@ -100,12 +108,18 @@ impl Part {
 
 impl Page {
     fn of(segments: &[String]) -> Option<Self> {
-        let name = match segments {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let name = match segments.as_slice() {
             [name] => name,
-            [name, part] if name == "account" => return Part::of(part).map(Self::Part),
+            ["account", part] => return Part::of(part).map(Self::Part),
+            [_, "authorize"] => return Some(Self::Depart(Errand::SignIn)),
+            [_, "callback"] => return Some(Self::ComeBack(Errand::SignIn)),
+            ["associate", _, "authorize"] => return Some(Self::Depart(Errand::Link)),
+            ["associate", _, "callback"] => return Some(Self::ComeBack(Errand::Link)),
+            ["associate", _, "unlink"] => return Some(Self::Unlink),
             _ => return None,
         };
-        match name.as_str() {
+        match *name {
             "login" => Some(Self::SignIn),
             "continue" => Some(Self::Continue),
             "logout" => Some(Self::SignOut),
@@ -122,6 +136,26 @@ impl Page {
         }
     }
 
+    /// The provider that a page is about, as its address names it.
+    fn provider(self, segments: &[String]) -> Option<&str> {
+        match self {
+            Self::Depart(_) | Self::ComeBack(_) | Self::Unlink => {
+                segments.iter().rev().nth(1).map(String::as_str)
+            }
+            Self::SignIn
+            | Self::Continue
+            | Self::SignOut
+            | Self::Account
+            | Self::SetUp
+            | Self::Part(_)
+            | Self::Register
+            | Self::Letter(_)
+            | Self::Language
+            | Self::Logo
+            | Self::Link(_) => None,
+        }
+    }
+
     const fn methods(self) -> &'static [Method] {
         match self {
             Self::SignIn
@@ -135,7 +169,10 @@ impl Page {
             | Self::Account
             | Self::Part(Part::Data)
             | Self::Language
-            | Self::Logo => &[Method::GET],
+            | Self::Logo
+            | Self::Depart(_)
+            | Self::ComeBack(_) => &[Method::GET],
+            Self::Unlink => &[Method::POST],
         }
     }
 }
@@ -152,7 +189,7 @@ impl Portal {
         let outcome = self.dispatch(visit, body).await;
         let mut answer = outcome.unwrap_or_else(|failure| {
             if wants_page(visit) {
-                failure.as_page(&visit.frame(visit.address()))
+                failure.as_page(&visit.frame(&shown_address(visit)))
             } else {
                 failure.as_json(&visit.request_id)
             }
@@ -168,6 +205,13 @@ impl Portal {
     async fn dispatch<B: RequestBody>(&self, visit: &Visit, body: B) -> Result<Answer, Failure> {
         let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
         let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
+        let provider = page.provider(&segments);
+        let is_configured = |name: &str| visit.config.providers.iter().any(|one| one.name == name);
+        // What was linked may be unlinked when the provider is configured no more.
+        if page != Page::Unlink && provider.is_some_and(|name| !is_configured(name)) {
+            return Err(Failure::new(StatusCode::NOT_FOUND));
+        }
+        let provider = provider.unwrap_or_default();
         if let Some(answer) = visit.preflight(page.methods()) {
             return Ok(answer);
         }
@@ -179,19 +223,24 @@ impl Portal {
         }
         if visit.method == Method::POST {
             refuse_foreign(visit)?;
-            return self.take(page, visit, body).await;
+            return self.take(page, visit, provider, body).await;
+        }
+        if let Page::Depart(errand) = page {
+            return self.depart(visit, (provider, errand)).await;
         }
         let query = read_query(visit)?;
         match page {
             Page::SignIn => self.show_sign_in(visit, &query),
             Page::Continue => self.arrive(visit, &query).await,
             Page::SignOut => self.show_sign_out(visit, &query).await,
-            Page::Account => self.show_account(visit, &query),
+            Page::Account => self.show_account(visit, &query).await,
             Page::Part(Part::Change(what)) => self.show_change(visit, what).await,
             Page::Part(Part::Devices) => self.show_devices(visit, &query).await,
             Page::Part(Part::Data) => self.download(visit).await,
             Page::Part(Part::Delete) => self.show_delete(visit),
             Page::Register => self.show_register(visit),
+            Page::Depart(_) | Page::Unlink => Err(Failure::wrong_method(page.methods())),
+            Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Letter(wish) => self.show_wish(visit, wish),
             Page::Language => choose_language(visit, &query),
@@ -207,6 +256,7 @@ impl Portal {
         &self,
         page: Page,
         visit: &Visit,
+        provider: &str,
         body: B,
     ) -> Result<Answer, Failure> {
         match page {
@@ -219,12 +269,23 @@ impl Portal {
             Page::Register => self.register(visit, body).await,
             Page::Letter(wish) => self.wish(visit, wish, body).await,
             Page::Link(kind) => self.use_link(visit, kind, body).await,
+            Page::Unlink => self.unlink(visit, provider, body).await,
             Page::Continue
             | Page::Account
             | Page::Part(Part::Data)
             | Page::Language
-            | Page::Logo => Err(Failure::wrong_method(page.methods())),
+            | Page::Logo
+            | Page::Depart(_)
+            | Page::ComeBack(_) => Err(Failure::wrong_method(page.methods())),
         }
+    }
+}
+
+/// What the page of a failure names as the place to ask again: never an address with a code in it.
+fn shown_address(visit: &Visit) -> String {
+    match visit.segments().as_deref().and_then(Page::of) {
+        Some(Page::ComeBack(_)) => format!("{}/login", visit.config.portal.path),
+        Some(_) | None => visit.address().to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::sql::{Connection, values};
 use super::{
     Changed, Conflict, EndSessions, Event, Store, StoreError, TokenKind, UserToken, changes,
-    events, links, password_kinds, sessions, users,
+    events, password_kinds, sessions, users,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::User;
@@ -68,10 +68,9 @@ impl Store {
         digest: &[u8; 32],
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO tokens (digest, kind, expires_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (digest) DO NOTHING";
-        let values = values![digest, TokenKind::Spent.as_str(), expires_at];
-        Ok(self.pool.execute(sql, values).await? > 0)
+        let written =
+            self.pool.write(async |connection| insert_spent(connection, digest, expires_at).await);
+        written.await
     }
 
     /// Stores a token in place of every other of its kind and account. With `event`, that is written
@@ -104,8 +103,7 @@ impl Store {
     }
 
     /// Sets a new password hash and spends the token that allows it, in one transaction: ends all
-    /// sessions, voids every other token of the account, and unlinks its accounts at providers if nobody
-    /// had verified it. `user` is the account as it was when the
+    /// sessions and voids every other token of the account. `user` is the account as it was when the
     /// token was looked at.
     ///
     /// # Errors
@@ -129,11 +127,6 @@ impl Store {
                 || !delete_live(connection, TokenKind::Reset, digest, now).await?
             {
                 return Err(StoreError::Conflict(Conflict::Token));
-            }
-            if !user.is_verified {
-                // Anybody may have made it in this name, and linked an account of their own to come
-                // back by. Whoever holds the link has the mail.
-                links::delete_of_user(connection, user.id).await?;
             }
             delete_of_user(connection, user.id).await?;
             sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
@@ -197,6 +190,18 @@ async fn insert(
     let sql = "INSERT INTO tokens (digest, kind, subject, expires_at) VALUES ($1, $2, $3, $4)";
     let values = values![digest, kind.as_str(), subject, expires_at];
     connection.execute(sql, values).await.map(drop)
+}
+
+/// Notes within a transaction that something came that may come once; says whether it is the first time.
+pub(super) async fn insert_spent(
+    connection: &mut Connection,
+    digest: &[u8; 32],
+    expires_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO tokens (digest, kind, expires_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (digest) DO NOTHING";
+    let values = values![digest, TokenKind::Spent.as_str(), expires_at];
+    Ok(connection.execute(sql, values).await? > 0)
 }
 
 /// Why no unverified account with this e-mail was found.
