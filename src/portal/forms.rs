@@ -32,6 +32,7 @@ pub(super) enum Purpose {
     Password,
     Devices,
     Delete,
+    Invitation,
     Link,
 }
 
@@ -51,6 +52,7 @@ impl Purpose {
             Self::Delete => "delete",
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::Invitation => "invitation",
             Self::Link => "link",
         }
     }

@@ -66,6 +66,7 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
                 | Page::SetUp
                 | Page::Register
                 | Page::Letter(_)
+                | Page::Invitation
                 | Page::Link(_) => true,
             }
     })

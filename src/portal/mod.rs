@@ -10,6 +10,7 @@ mod change;
 mod devices;
 mod forgot;
 mod forms;
+mod invitation;
 mod language;
 mod leave;
 mod links;
@@ -74,6 +75,7 @@ enum Page {
     Letter(Wish),
     Language,
     Logo,
+    Invitation,
     Link(LinkKind),
     /// Off to a provider.
     Depart(Errand),
@@ -130,6 +132,7 @@ impl Page {
             "request-verify-token" => Some(Self::Letter(Wish::Verification)),
             "language" => Some(Self::Language),
             "logo" => Some(Self::Logo),
+            "invitation" => Some(Self::Invitation),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
             "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
@@ -152,6 +155,7 @@ impl Page {
             | Self::Letter(_)
             | Self::Language
             | Self::Logo
+            | Self::Invitation
             | Self::Link(_) => None,
         }
     }
@@ -164,6 +168,7 @@ impl Page {
             | Self::Part(Part::Change(_) | Part::Devices | Part::Delete)
             | Self::Register
             | Self::Letter(_)
+            | Self::Invitation
             | Self::Link(_) => &[Method::GET, Method::POST],
             Self::Continue
             | Self::Account
@@ -245,6 +250,7 @@ impl Portal {
             Page::Letter(wish) => self.show_wish(visit, wish),
             Page::Language => choose_language(visit, &query),
             Page::Logo => show_logo(visit),
+            Page::Invitation => self.show_invitation(visit, &query).await,
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }
@@ -268,6 +274,7 @@ impl Portal {
             Page::Part(Part::Delete) => self.delete(visit, body).await,
             Page::Register => self.register(visit, body).await,
             Page::Letter(wish) => self.wish(visit, wish, body).await,
+            Page::Invitation => self.accept_invitation(visit, body).await,
             Page::Link(kind) => self.use_link(visit, kind, body).await,
             Page::Unlink => self.unlink(visit, provider, body).await,
             Page::Continue

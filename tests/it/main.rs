@@ -34,6 +34,7 @@ mod languages;
 mod lifecycle;
 mod links;
 mod mail;
+mod moving;
 mod observability;
 mod openid_provider;
 mod own;
