@@ -225,6 +225,8 @@ fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
         found.entry(invitation.id).or_insert(invitation).roles.extend(role);
     }
     let mut found: Vec<_> = found.into_values().collect();
-    found.iter_mut().for_each(|invitation| invitation.roles.sort());
+    for invitation in &mut found {
+        invitation.roles.sort();
+    }
     Ok(found)
 }
