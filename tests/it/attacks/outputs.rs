@@ -265,6 +265,22 @@ async fn out_07_a_line_of_a_log_is_one_whatever_somebody_wrote_into_it() {
     }
 }
 
+/// The token of the one invitation that was mailed into a directory.
+async fn invitation_in(directory: &Path) -> String {
+    for _ in 0..250 {
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut letters = files.map(|file| file.path());
+        let is_letter = |file: &std::path::PathBuf| file.extension().is_some_and(|e| e == "eml");
+        if let Some(letter) = letters.find(is_letter) {
+            let text = std::fs::read_to_string(letter).unwrap().replace("=\r\n", "");
+            let token = text.split("token=").nth(1).unwrap().trim_start_matches("3D");
+            return token[..64].to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("no letter")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn out_08_no_log_at_the_finest_level_holds_a_secret() {
     let (_upstream, process) = spawn("text").await;
@@ -302,23 +318,7 @@ async fn out_08_no_log_at_the_finest_level_holds_a_secret() {
     let body = json!({"email": "eve@example.com"}).to_string();
     let call = root.post("/auth/invitations").body("application/json", body);
     call.send().await.expect(201);
-    let directory = process.directory().join("mail");
-    let mut mailed = None;
-    for _ in 0..250 {
-        let files = std::fs::read_dir(&directory).map(|files| files.flatten().collect::<Vec<_>>());
-        let files = files.unwrap_or_default();
-        mailed = files
-            .iter()
-            .map(std::fs::DirEntry::path)
-            .find(|file| file.extension().is_some_and(|extension| extension == "eml"));
-        if mailed.is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let letter = std::fs::read_to_string(mailed.expect("no letter")).unwrap().replace("=\r\n", "");
-    let invitation = letter.split("token=").nth(1).unwrap().trim_start_matches("3D");
-    secrets.push(invitation[..64].to_owned());
+    secrets.push(invitation_in(&process.directory().join("mail")).await);
     let master = std::fs::read_to_string(process.directory().join("portcullis.secret"));
     secrets.extend(master.ok().map(|secret| secret.trim().to_owned()));
     // The hash of a password is nobody's business either.
