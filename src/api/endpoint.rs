@@ -21,6 +21,8 @@ pub(super) enum Endpoint {
     Letter(LetterKind),
     /// A user by id; `None` for text that is no id.
     User(Option<Uuid>),
+    /// The document of the API.
+    Document,
 }
 
 /// What a sign-in hands out.
@@ -50,6 +52,7 @@ impl Endpoint {
             ["jwt" | "cookie", "logout"] => Some(Self::Logout),
             ["session"] => Some(Self::Session),
             ["register"] => Some(Self::Register),
+            ["openapi.json"] => Some(Self::Document),
             ["reset-password"] => Some(Self::Link(LinkKind::Reset)),
             ["verify"] => Some(Self::Link(LinkKind::Verify)),
             ["forgot-password"] => Some(Self::Letter(LetterKind::Reset)),
@@ -79,7 +82,7 @@ impl Endpoint {
             Self::Login(_) | Self::Logout | Self::Register | Self::Link(_) | Self::Letter(_) => {
                 &[Method::POST]
             }
-            Self::Session => &[Method::GET],
+            Self::Session | Self::Document => &[Method::GET],
             Self::Me => &[Method::GET, Method::PATCH],
             Self::User(_) => &[Method::GET, Method::PATCH, Method::DELETE],
         }
@@ -94,16 +97,20 @@ impl Endpoint {
             | Self::Session
             | Self::Me
             | Self::Letter(LetterKind::Verify)
-            | Self::User(_) => false,
+            | Self::User(_)
+            | Self::Document => false,
         }
     }
 
     /// Who may call it; looked at before an id and a body are.
     pub(super) const fn access(&self) -> Access {
         match self {
-            Self::Login(_) | Self::Session | Self::Register | Self::Link(_) | Self::Letter(_) => {
-                Access::Anybody
-            }
+            Self::Login(_)
+            | Self::Session
+            | Self::Register
+            | Self::Link(_)
+            | Self::Letter(_)
+            | Self::Document => Access::Anybody,
             Self::Logout | Self::Me => Access::SignedIn,
             Self::User(_) => Access::Superuser,
         }
@@ -136,6 +143,7 @@ mod tests {
             ("cookie/logout", Some(Endpoint::Logout)),
             ("session", Some(Endpoint::Session)),
             ("register", Some(Endpoint::Register)),
+            ("openapi.json", Some(Endpoint::Document)),
             ("users/me", Some(Endpoint::Me)),
             ("users/6F9619FF-8B86-D011-B42D-00C04FC964FF", Some(Endpoint::User(id))),
             ("users/6f9619ff8b86d011b42d00c04fc964ff", Some(Endpoint::User(id))),

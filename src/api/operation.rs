@@ -1,0 +1,240 @@
+//! What can be done at each address of the API, one row each: the document of the API is made of these, and
+//! `document` adds what is the same everywhere.
+
+use http::Method;
+
+use super::endpoint::{Backend, Endpoint};
+use super::shape::{ASK, CHANGE, OWN_CHANGE, REGISTER, RESET, Shape, VERIFY};
+use crate::accounts::LinkKind;
+use crate::store::LetterKind;
+
+/// One method of an address.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    /// Its name, unique in the document.
+    pub(super) id: &'static str,
+    /// One sentence, without full stop.
+    pub(super) summary: &'static str,
+    pub(super) takes: Takes,
+    /// The answer when all is well: status and body.
+    pub(super) gives: (u16, Gives),
+    /// Codes of `detail` with 400.
+    pub(super) codes: &'static [&'static str],
+    /// It counts attempts, or waits for a password to be hashed: 429.
+    pub(super) is_limited: bool,
+}
+
+/// The body of a request.
+pub(super) enum Takes {
+    Nothing,
+    Json(&'static Shape),
+    /// The form of a sign-in.
+    Login,
+}
+
+/// The body of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    Nothing,
+    /// The JSON value `null`.
+    Null,
+    User,
+    /// The caller's own user.
+    Me,
+    Session,
+    Token,
+    /// The document itself.
+    Document,
+}
+
+/// Every address; a test holds that each leads to itself.
+pub(super) const ENDPOINTS: [Endpoint; 12] = [
+    Endpoint::Login(Backend::Jwt),
+    Endpoint::Login(Backend::Cookie),
+    Endpoint::Logout,
+    Endpoint::Session,
+    Endpoint::Register,
+    Endpoint::Letter(LetterKind::Reset),
+    Endpoint::Link(LinkKind::Reset),
+    Endpoint::Letter(LetterKind::Verify),
+    Endpoint::Link(LinkKind::Verify),
+    Endpoint::Me,
+    Endpoint::User(None),
+    Endpoint::Document,
+];
+
+impl Endpoint {
+    /// The addresses below `portal.path`; `{id}` stands for an id.
+    pub(super) const fn paths(&self) -> &'static [&'static str] {
+        match self {
+            Self::Login(Backend::Jwt) => &["jwt/login"],
+            Self::Login(Backend::Cookie) => &["cookie/login"],
+            Self::Logout => &["jwt/logout", "cookie/logout"],
+            Self::Session => &["session"],
+            Self::Register => &["register"],
+            Self::Letter(LetterKind::Reset) => &["forgot-password"],
+            Self::Link(LinkKind::Reset) => &["reset-password"],
+            Self::Letter(LetterKind::Verify) => &["request-verify-token"],
+            Self::Link(LinkKind::Verify) => &["verify"],
+            Self::Me => &["users/me"],
+            Self::User(_) => &["users/{id}"],
+            Self::Document => &["openapi.json"],
+        }
+    }
+
+    /// What can be done there: one operation for each of [`Endpoint::methods`].
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        match self {
+            Self::Login(backend) => vec![sign_in(*backend)],
+            Self::Logout => vec![sign_out()],
+            Self::Session => vec![Operation {
+                gives: (200, Gives::Session),
+                ..get("session", "Says who is signed in, if anybody is")
+            }],
+            Self::Register => vec![register()],
+            Self::Letter(kind) => vec![ask(*kind)],
+            Self::Link(kind) => vec![follow(*kind)],
+            Self::Me => vec![
+                Operation {
+                    gives: (200, Gives::Me),
+                    ..get("me", "The caller's own user, with roles and permissions")
+                },
+                Operation {
+                    method: Method::PATCH,
+                    takes: Takes::Json(&OWN_CHANGE),
+                    codes: CHANGING,
+                    is_limited: true,
+                    ..get("change_me", "Changes the caller's own user; the flags are left out")
+                },
+            ],
+            Self::User(_) => vec![
+                get("user", "A user"),
+                Operation {
+                    method: Method::PATCH,
+                    takes: Takes::Json(&CHANGE),
+                    codes: OPERATING,
+                    is_limited: true,
+                    ..get("change_user", "Changes a user")
+                },
+                Operation {
+                    method: Method::DELETE,
+                    gives: (204, Gives::Nothing),
+                    codes: &["LAST_SUPERUSER"],
+                    ..get("delete_user", "Deletes a user with everything that is theirs")
+                },
+            ],
+            Self::Document => vec![Operation {
+                gives: (200, Gives::Document),
+                ..get("document", "This document")
+            }],
+        }
+    }
+}
+
+const CHANGING: &[&str] = &["UPDATE_USER_EMAIL_ALREADY_EXISTS", "UPDATE_USER_INVALID_PASSWORD"];
+
+const OPERATING: &[&str] =
+    &["UPDATE_USER_EMAIL_ALREADY_EXISTS", "UPDATE_USER_INVALID_PASSWORD", "LAST_SUPERUSER"];
+
+/// The plainest operation, which the others differ from.
+fn get(id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method: Method::GET,
+        id,
+        summary,
+        takes: Takes::Nothing,
+        gives: (200, Gives::User),
+        codes: &[],
+        is_limited: false,
+    }
+}
+
+fn post(id: &'static str, summary: &'static str, body: &'static Shape) -> Operation {
+    Operation {
+        method: Method::POST,
+        takes: Takes::Json(body),
+        is_limited: true,
+        ..get(id, summary)
+    }
+}
+
+fn sign_in(backend: Backend) -> Operation {
+    let (id, gives) = match backend {
+        Backend::Jwt => ("jwt_login", (200, Gives::Token)),
+        Backend::Cookie => ("cookie_login", (204, Gives::Nothing)),
+    };
+    Operation {
+        method: Method::POST,
+        takes: Takes::Login,
+        gives,
+        codes: &["LOGIN_BAD_CREDENTIALS", "LOGIN_USER_NOT_VERIFIED"],
+        is_limited: true,
+        ..get(id, "Signs in with an e-mail or a username and a password")
+    }
+}
+
+fn sign_out() -> Operation {
+    Operation {
+        method: Method::POST,
+        gives: (204, Gives::Nothing),
+        ..get("logout", "Ends the session that the request is made with")
+    }
+}
+
+fn register() -> Operation {
+    Operation {
+        gives: (201, Gives::User),
+        codes: &["REGISTER_USER_ALREADY_EXISTS", "REGISTER_INVALID_PASSWORD"],
+        ..post("register", "Makes an account, where that is open", &REGISTER)
+    }
+}
+
+fn ask(kind: LetterKind) -> Operation {
+    let (id, summary) = match kind {
+        LetterKind::Reset => ("forgot_password", "Asks for a link to a new password"),
+        LetterKind::Verify => ("request_verify_token", "Asks for a link that verifies the e-mail"),
+    };
+    Operation { gives: (202, Gives::Null), ..post(id, summary, &ASK) }
+}
+
+fn follow(kind: LinkKind) -> Operation {
+    match kind {
+        LinkKind::Reset => Operation {
+            gives: (200, Gives::Null),
+            codes: &["RESET_PASSWORD_BAD_TOKEN", "RESET_PASSWORD_INVALID_PASSWORD"],
+            ..post("reset_password", "Sets a new password by the token of a link", &RESET)
+        },
+        LinkKind::Verify => Operation {
+            codes: &["VERIFY_USER_BAD_TOKEN", "VERIFY_USER_ALREADY_VERIFIED"],
+            ..post("verify", "Verifies an e-mail by the token of a link", &VERIFY)
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_the_document_leads_to_its_endpoint() {
+        for endpoint in ENDPOINTS {
+            for path in endpoint.paths() {
+                let segments: Vec<String> = path.split('/').map(str::to_owned).collect();
+                assert_eq!(Endpoint::below_portal(&segments).as_ref(), Some(&endpoint), "{path}");
+            }
+            let methods: Vec<Method> =
+                endpoint.operations().into_iter().map(|operation| operation.method).collect();
+            assert_eq!(methods, endpoint.methods(), "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_operations_have_one_name() {
+        let mut names: Vec<&str> =
+            ENDPOINTS.iter().flat_map(Endpoint::operations).map(|operation| operation.id).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
