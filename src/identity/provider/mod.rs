@@ -70,7 +70,7 @@ impl Providers {
         }
         let wire = match &self.wire {
             Some(wire) => wire.clone(),
-            None => Wire::new()?,
+            None => Wire::new(wire::WHOLE)?,
         };
         let list = settings
             .iter()
@@ -284,3 +284,6 @@ impl Provider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

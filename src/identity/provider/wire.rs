@@ -14,7 +14,7 @@ use super::json;
 use crate::config::is_protected;
 
 /// For a whole exchange, name look-up and body included.
-const WHOLE: Duration = Duration::from_secs(10);
+pub(super) const WHOLE: Duration = Duration::from_secs(10);
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes of an answer's body at most.
@@ -46,13 +46,14 @@ impl Answer {
 }
 
 impl Wire {
-    pub(super) fn new() -> Result<Self, ProviderError> {
+    /// With [`WHOLE`] for an exchange; tests do not wait that long.
+    pub(super) fn new(whole: Duration) -> Result<Self, ProviderError> {
         Client::builder()
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
             .referer(false)
-            .timeout(WHOLE)
+            .timeout(whole)
             .connect_timeout(CONNECT)
             .pool_max_idle_per_host(2)
             .pool_idle_timeout(Duration::from_secs(30))
