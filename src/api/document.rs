@@ -1,4 +1,4 @@
-//! The document of the API (OpenAPI 3.1), made of the same tables that requests are read by.
+//! The document of the API (`OpenAPI` 3.1), made of the same tables that requests are read by.
 
 use http::Method;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
