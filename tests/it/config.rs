@@ -190,6 +190,32 @@ fn collect_keys(schema: &serde_json::Value, keys: &mut Vec<String>) {
     }
 }
 
+/// Words in quotes that begin an arm of a `match` on addresses below the portal.
+fn addresses_in(file: &str) -> Vec<String> {
+    let source = std::fs::read_to_string(project(file)).unwrap();
+    let arms = source.lines().filter(|line| line.contains("=> Some(Self::"));
+    let first = arms.map(|line| line.split(['=', ',']).next().unwrap_or_default());
+    let quoted =
+        |arm: &str| arm.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    first.flat_map(quoted).collect()
+}
+
+#[test]
+fn no_provider_has_the_name_of_one_of_the_gateways_own_addresses() {
+    let mut addresses = addresses_in("src/portal/mod.rs");
+    addresses.extend(addresses_in("src/api/endpoint.rs"));
+    assert!(addresses.len() > 15 && addresses.contains(&"login".to_owned()), "{addresses:?}");
+    // What is below /auth/users stands in the same file.
+    for name in addresses.into_iter().filter(|name| name != "me") {
+        let text = format!(
+            "upstreams: {{ app: \"http://127.0.0.1:3000\" }}\nproviders: {{ {name}: {{ kind: github, \
+             client_id: a, client_secret: b, who: anyone }} }}"
+        );
+        let found = load(&text).expect_err(&name);
+        assert!(found[0].message.contains("own addresses"), "{name}: {}", shown(&found));
+    }
+}
+
 #[test]
 fn the_container_takes_its_settings_from_the_environment() {
     let path = project("config/docker.yaml");

@@ -19,15 +19,17 @@ use crate::web::authority::Host;
 use KindWord::{GitHub, GitLab, Google, Microsoft, OAuth2 as Plain, Oidc};
 
 /// Names that would stand where an address of the gateway's own does.
-const TAKEN: [&str; 26] = [
+const TAKEN: [&str; 31] = [
     "account",
     "admin",
     "associate",
     "continue",
     "cookie",
+    "data",
     "delete",
     "devices",
     "download",
+    "email",
     "forgot-password",
     "forward",
     "invitation",
@@ -36,8 +38,11 @@ const TAKEN: [&str; 26] = [
     "language",
     "link",
     "login",
+    "logo",
     "logout",
     "openapi",
+    "password",
+    "profile",
     "providers",
     "register",
     "request-verify-token",

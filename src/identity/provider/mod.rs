@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod oauth2;
 mod openid;
+mod rotation;
 mod token;
 mod vouched;
 mod wire;

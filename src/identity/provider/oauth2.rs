@@ -13,6 +13,7 @@ use super::error::ProviderError;
 use super::exchange::Exchange;
 use super::github::GitHub;
 use super::json;
+use super::rotation::Rotation;
 use super::vouched::{Tokens, Vouched};
 use super::wire::Wire;
 use super::{Authorization, Redemption, request};
@@ -26,6 +27,7 @@ pub(super) struct OAuth2 {
     wire: Wire,
     clock: Clock,
     source: Source,
+    rotation: Rotation,
 }
 
 /// Where it is, and who is asked who somebody is.
@@ -57,7 +59,13 @@ impl OAuth2 {
     }
 
     fn new(settings: &Arc<Settings>, source: Source, wire: &Wire, clock: &Clock) -> Self {
-        Self { settings: Arc::clone(settings), wire: wire.clone(), clock: clock.clone(), source }
+        Self {
+            settings: Arc::clone(settings),
+            wire: wire.clone(),
+            clock: clock.clone(),
+            source,
+            rotation: Rotation::default(),
+        }
     }
 
     fn authorize(&self) -> &Url {
@@ -99,17 +107,23 @@ impl OAuth2 {
     ) -> Result<Vouched, ProviderError> {
         let is_over = kept.expires_at.is_some_and(|end| end <= self.clock.now());
         let tokens = match &kept.refresh {
-            Some(refresh) => self.exchange().refresh(refresh).await?,
+            Some(refresh) => {
+                let tokens = self.exchange().refresh(&self.rotation.newest(refresh)).await?;
+                self.rotation.note(refresh, tokens.refresh.as_ref());
+                tokens
+            }
             // GitHub's tokens last until somebody takes them back.
             None if !is_over => kept.clone(),
             None => return Err(ProviderError::NothingToAskBy),
         };
         let known = self.ask(&tokens.access).await?;
-        if known.subject == subject {
-            Ok(self.vouched(known, tokens))
-        } else {
-            Err(ProviderError::NoLonger("it now speaks of somebody else"))
+        if known.subject != subject {
+            return Err(ProviderError::NoLonger("it now speaks of somebody else"));
         }
+        if let Some(refresh) = &kept.refresh {
+            self.rotation.forget(refresh);
+        }
+        Ok(self.vouched(known, tokens))
     }
 
     fn exchange(&self) -> Exchange<'_> {

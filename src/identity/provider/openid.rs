@@ -15,6 +15,7 @@ use super::error::{IdTokenFault, ProviderError};
 use super::exchange::Exchange;
 use super::json;
 use super::keys::KeySet;
+use super::rotation::Rotation;
 use super::token::{self, Answering, Expected, Issuer, TENANT, Token};
 use super::vouched::{LogoutNotice, Tokens, Vouched};
 use super::wire::Wire;
@@ -38,6 +39,7 @@ pub(super) struct OpenId {
     place: Place,
     metadata: Cached<Metadata>,
     keys: Cached<KeySet>,
+    rotation: Rotation,
 }
 
 /// Whom to expect, and where.
@@ -109,6 +111,7 @@ impl OpenId {
             place,
             metadata: Cached::new(name(), clock.clone(), MAX_AGE),
             keys: Cached::new(name(), clock.clone(), MAX_AGE),
+            rotation: Rotation::default(),
         }
     }
 
@@ -191,26 +194,37 @@ impl OpenId {
     ) -> Result<Vouched, ProviderError> {
         let metadata = self.metadata().await?;
         let Some(refresh) = &kept.refresh else { return Err(ProviderError::NothingToAskBy) };
-        let tokens = self.exchange(&metadata.value).refresh(refresh).await?;
+        let newest = self.rotation.newest(refresh);
+        let tokens = self.exchange(&metadata.value).refresh(&newest).await?;
+        self.rotation.note(refresh, tokens.refresh.as_ref());
+        let vouched = self.read_refreshed(&metadata.value, kept, tokens).await?;
+        if vouched.subject != subject {
+            return Err(ProviderError::NoLonger("it now speaks of somebody else"));
+        }
+        self.rotation.forget(refresh);
+        Ok(vouched)
+    }
+
+    async fn read_refreshed(
+        &self,
+        metadata: &Metadata,
+        kept: &Tokens,
+        tokens: Tokens,
+    ) -> Result<Vouched, ProviderError> {
         let id_token = match &tokens.id_token {
             Some(id_token) => {
                 let access_token = Some(tokens.access.expose_secret());
                 let answering = Answering { nonce: None, access_token };
-                self.read_id_token(&metadata.value, id_token, &answering).await?
+                self.read_id_token(metadata, id_token, &answering).await?
             }
             // Core section 12.2: a refresh need not bring one.
             None => Map::new(),
         };
-        let userinfo = self.userinfo(&metadata.value, &tokens, &id_token).await?;
+        let userinfo = self.userinfo(metadata, &tokens, &id_token).await?;
         // The one from the sign-in goes on naming the session.
         let id_token_kept = tokens.id_token.clone().or_else(|| kept.id_token.clone());
         let tokens = Tokens { id_token: id_token_kept, ..tokens };
-        let vouched = self.vouched(&Said { id_token, userinfo }, tokens)?;
-        if vouched.subject == subject {
-            Ok(vouched)
-        } else {
-            Err(ProviderError::NoLonger("it now speaks of somebody else"))
-        }
+        self.vouched(&Said { id_token, userinfo }, tokens)
     }
 
     fn exchange<'a>(&'a self, metadata: &'a Metadata) -> Exchange<'a> {

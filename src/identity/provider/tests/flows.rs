@@ -395,6 +395,30 @@ async fn a_provider_that_no_longer_vouches_is_told_from_one_that_cannot_be_asked
 }
 
 #[tokio::test]
+async fn a_refresh_token_that_was_replaced_is_not_lost_with_the_question_after_it() {
+    let (double, clock) = world();
+    let provider = oidc(&double, &clock);
+    let ann = redeem(&provider).await.unwrap();
+    let grant = json!({ "access_token": "at-2", "token_type": "Bearer", "refresh_token": "rt-2" });
+    double.answers("/token", Reply::Json(200, grant));
+    double.answers("/userinfo", Reply::Json(503, json!({})));
+    for _ in 0..2 {
+        let error = provider.recheck(&ann.tokens, "ann").await.unwrap_err();
+        assert_eq!(error, ProviderError::Status(503));
+    }
+    double.answers("/userinfo", Reply::Json(200, json!({ "sub": "ann" })));
+    let again = provider.recheck(&ann.tokens, "ann").await.unwrap();
+    assert_eq!(again.tokens.refresh.unwrap().expose_secret(), "rt-2");
+    let sent = |number: usize| double.seen("/token")[number].form("refresh_token");
+    assert_eq!(sent(1).as_deref(), Some("the-refresh-token"));
+    assert_eq!(sent(2).as_deref(), Some("rt-2"), "the former one is good no more");
+    assert_eq!(sent(3).as_deref(), Some("rt-2"));
+    // Once the answer has arrived, what was kept is what counts.
+    assert!(provider.recheck(&ann.tokens, "ann").await.is_ok());
+    assert_eq!(sent(4).as_deref(), Some("the-refresh-token"));
+}
+
+#[tokio::test]
 async fn signing_out_there_names_the_session_and_comes_back() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
