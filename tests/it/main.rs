@@ -41,6 +41,7 @@ mod pages;
 mod people;
 mod policy_cases;
 mod postgres;
+mod provider_tls;
 mod raw;
 mod reading;
 mod sessions;
