@@ -186,8 +186,11 @@ fn every_application_has_a_short_file_for_the_gateway_and_says_how_to_run_it() {
     let tools = fs::read_to_string(tools).unwrap();
     let entries = fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().path());
     let mut seen = 0;
-    // Files of accounts are no application.
-    for directory in entries.filter(|path| path.is_dir() && !path.ends_with("people")) {
+    // Files of accounts, and files for single providers, are no applications.
+    let others = ["people", "providers"];
+    let is_application =
+        |path: &PathBuf| path.is_dir() && !others.iter().any(|o| path.ends_with(o));
+    for directory in entries.filter(is_application) {
         let name = directory.display();
         let read = |file: &str| {
             let text = fs::read_to_string(directory.join(file));
