@@ -11,7 +11,8 @@ use super::draft::trim_profile;
 use super::people::Chooser;
 use super::sign_in::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
-use crate::identity::user::{InvalidEmail, Profile, User, fold_email, normalise_email};
+use crate::clock::Timestamp;
+use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
 use crate::store::{Author, Changed, Conflict, Flag, StoreError, UserChange};
 use crate::web::language::Language;
@@ -67,6 +68,9 @@ pub enum ChangeError {
     /// The current password is another one.
     #[error("the current password is wrong")]
     WrongPassword,
+    /// The account has no password, and its owner signed in by a provider too long ago for that to count.
+    #[error("the sign-in by a provider is not recent")]
+    NotRecent,
     /// Too many wrong passwords, or the hashing queue is full: 429.
     #[error("too many attempts")]
     TooMany(Duration),
@@ -216,7 +220,7 @@ impl Accounts {
         let user = self.own(identity).await?;
         let is_moved = moves(&change.row()?, &user);
         if is_moved || change.password.is_some() {
-            self.confirm_owner(&user, confirmation, from).await?;
+            self.confirm_owner((identity, &user), confirmation, from).await?;
         }
         let author = Author::Owner(identity.session().id);
         let actor = Actor { name: user.email.clone(), ..from.clone() };
@@ -256,7 +260,7 @@ impl Accounts {
         from: &Actor,
     ) -> Result<(), ChangeError> {
         let user = self.own(identity).await?;
-        self.confirm_owner(&user, confirmation, from).await?;
+        self.confirm_owner((identity, &user), confirmation, from).await?;
         self.delete_other(user.id, identity, from).await
     }
 
@@ -281,16 +285,20 @@ impl Accounts {
         found.filter(|user| user.is_active).ok_or(ChangeError::Gone)
     }
 
-    /// Checks the current password, under the limits of signing in. Whoever has none has nothing to show.
+    /// Checks the current password, under the limits of signing in. Whoever has none shows that it is them by
+    /// having just signed in by a provider.
     async fn confirm_owner(
         &self,
-        user: &User,
+        (identity, user): (&Identity, &User),
         confirmation: Confirmation,
         from: &Actor,
     ) -> Result<(), ChangeError> {
         let password = match confirmation {
             Confirmation::NotAsked => return Ok(()),
-            Confirmation::Asked(_) if user.password_hash.is_none() => return Ok(()),
+            Confirmation::Asked(_) if user.password_hash.is_none() => {
+                let is_recent = is_recently_vouched_for(identity, self.people.now());
+                return if is_recent { Ok(()) } else { Err(ChangeError::NotRecent) };
+            }
             Confirmation::Asked(None) => return Err(ChangeError::Unconfirmed),
             Confirmation::Asked(Some(password)) => password,
         };
@@ -298,6 +306,14 @@ impl Accounts {
         self.verify(proof, Some(user.clone()), from).await?;
         Ok(())
     }
+}
+
+/// How long ago a sign-in by a provider still shows who somebody is.
+const RECENT: Duration = Duration::from_mins(5);
+
+fn is_recently_vouched_for(identity: &Identity, now: Timestamp) -> bool {
+    let session = identity.session();
+    session.method == Method::Provider && now.since(session.created_at) < RECENT
 }
 
 fn acting(by: &Identity, from: &Actor) -> Actor {

@@ -13,6 +13,7 @@ mod people;
 mod register;
 mod sign_in;
 pub mod transfer;
+pub mod vouching;
 pub mod visit;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub use register::Registration;
 pub use sign_in::{Credential, Opened, SetUpRequest, SignInError, SignInRequest, Wanted};
 
 use uuid::Uuid;
+
+use self::vouching::Vouching;
 
 use crate::identity::user::User;
 use crate::limit::Limits;
@@ -42,19 +45,33 @@ pub struct Accounts {
     sessions: Sessions,
     metrics: Arc<Metrics>,
     outbox: Option<Outbox>,
+    vouching: Vouching,
 }
 
 impl Accounts {
-    /// Puts together what signing in needs. Without an outbox no mail is sent.
+    /// Puts together what signing in needs. Without an outbox no mail is sent; no provider vouches for
+    /// anybody.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         people: People,
         limits: Arc<Limits>,
         sessions: Sessions,
         metrics: Arc<Metrics>,
         outbox: Option<Outbox>,
     ) -> Self {
-        Self { people, limits, sessions, metrics, outbox }
+        Self { people, limits, sessions, metrics, outbox, vouching: Vouching::none() }
+    }
+
+    /// With providers that vouch for people.
+    #[must_use]
+    pub fn vouched_by(self, vouching: Vouching) -> Self {
+        Self { vouching, ..self }
+    }
+
+    /// Who vouches for people.
+    #[must_use]
+    pub const fn vouching(&self) -> &Vouching {
+        &self.vouching
     }
 
     /// What an operator does with accounts.

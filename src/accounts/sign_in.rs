@@ -422,7 +422,7 @@ impl Accounts {
 }
 
 /// What a sign-in of this person opens.
-fn opening_of(user: &User, wanted: Wanted, from: &Actor, now: Timestamp) -> Opening {
+pub(super) fn opening_of(user: &User, wanted: Wanted, from: &Actor, now: Timestamp) -> Opening {
     let mut event = from.event(now, "sign-in", Some(user.id));
     event.actor.clone_from(&user.email);
     Opening {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::bodies::{MeBody, Problem, SessionBody, TokenBody, UserBody};
 use super::endpoint::{Access, Endpoint};
-use super::operation::{ENDPOINTS, Gives, Operation, Takes};
+use super::operation::{Gives, Operation, Takes, endpoints};
 use super::shape::{Field, Kind, Null, Shape};
 use crate::config::Config;
 
@@ -15,13 +15,14 @@ use crate::config::Config;
 pub(super) fn of(config: &Config) -> Value {
     let mut writer = Writer::new();
     let mut paths = Map::new();
-    for endpoint in &ENDPOINTS {
+    let providers = config.providers.iter().map(|provider| provider.name.as_str());
+    for endpoint in &endpoints(providers) {
         for path in endpoint.paths() {
             let at = format!("{}/{path}", config.portal.path);
-            paths.insert(at, writer.address(endpoint, path, ""));
+            paths.insert(at, writer.address(endpoint, &path, ""));
             let below = config.portal.users_path.as_ref().zip(path.strip_prefix("users"));
             if let Some((users, rest)) = below {
-                paths.insert(format!("{users}{rest}"), writer.address(endpoint, path, "_short"));
+                paths.insert(format!("{users}{rest}"), writer.address(endpoint, &path, "_short"));
             }
         }
     }
@@ -70,9 +71,14 @@ impl Writer {
         let name = path.split('/').next().unwrap_or_default();
         let mut methods = Map::new();
         for operation in endpoint.operations() {
-            // Two addresses of one operation need two names.
-            let suffix =
-                if endpoint.paths().len() > 1 { format!("_{name}") } else { suffix.into() };
+            // What stands at several addresses needs as many names.
+            let suffix = if let Endpoint::Vouch(leg) = endpoint {
+                format!("_{}", leg.provider)
+            } else if endpoint.paths().len() > 1 {
+                format!("_{name}")
+            } else {
+                suffix.to_owned()
+            };
             let key = operation.method.as_str().to_lowercase();
             methods.insert(key, self.operation(endpoint, &operation, &suffix));
         }
@@ -105,7 +111,14 @@ impl Writer {
                 "application/x-www-form-urlencoded": { "schema": login_form() },
                 "multipart/form-data": { "schema": login_form() },
             })),
+            Takes::Notice => Some(json!({ "application/x-www-form-urlencoded": { "schema": {
+                "type": "object", "required": ["logout_token"],
+                "properties": { "logout_token": { "type": "string" } },
+            } } })),
         };
+        if !operation.asks.is_empty() {
+            written["parameters"] = operation.asks.iter().map(|name| parameter(name)).collect();
+        }
         if let Some(content) = body {
             written["requestBody"] = json!({ "required": true, "content": content });
         }
@@ -141,6 +154,10 @@ impl Writer {
             Gives::Me => self.reference::<MeBody<'_>>(),
             Gives::Token => self.reference::<TokenBody>(),
             Gives::Document => json!({ "type": "object" }),
+            Gives::Departure => json!({
+                "type": "object", "required": ["authorization_url"],
+                "properties": { "authorization_url": { "type": "string", "format": "uri" } },
+            }),
             Gives::Session => json!({ "oneOf": [
                 self.reference::<SessionBody<'_>>(),
                 {
@@ -185,6 +202,15 @@ fn schema_of(field: &Field) -> Value {
     schema
 }
 
+/// A parameter of the query; scopes may be several.
+fn parameter(name: &str) -> Value {
+    let schema = match name {
+        "scopes" => json!({ "type": "array", "items": { "type": "string" } }),
+        _ => json!({ "type": "string" }),
+    };
+    json!({ "name": name, "in": "query", "required": false, "schema": schema })
+}
+
 fn login_form() -> Value {
     let text = json!({ "type": "string" });
     json!({
@@ -215,7 +241,7 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
     };
     let has_body = match operation.takes {
         Takes::Nothing => false,
-        Takes::Json(_) | Takes::Login => true,
+        Takes::Json(_) | Takes::Login | Takes::Notice => true,
     };
     let is_json = matches!(operation.takes, Takes::Json(_));
     let bad = if operation.codes.is_empty() {
@@ -226,12 +252,17 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
     let found = [
         (400, true, bad.as_str()),
         (401, is_known, "Nobody is signed in"),
-        (403, is_known || operation.method != Method::GET, "The caller may not do this"),
+        (
+            403,
+            is_known || operation.asks_provider || operation.method != Method::GET,
+            "The caller may not do this",
+        ),
         (404, matches!(endpoint, Endpoint::User(_)), "There is no such user"),
         (408, has_body, "The body took too long"),
         (413, has_body, "The body is too large"),
         (422, is_json || has_body, "The body does not fit; `detail` lists why"),
         (429, operation.is_limited, "Too many attempts; `Retry-After` says when to come again"),
+        (502, operation.asks_provider, "The provider failed"),
         (503, true, "The database cannot be asked at the moment"),
     ];
     let meant = found.into_iter().filter(|(_, is_meant, _)| *is_meant);

@@ -3,7 +3,9 @@
 use http::Method;
 use uuid::Uuid;
 
+use super::vouching::Leg;
 use crate::accounts::{LinkKind, read_id};
+use crate::config::Config;
 use crate::store::LetterKind;
 
 /// An address of the API.
@@ -19,6 +21,8 @@ pub(super) enum Endpoint {
     Link(LinkKind),
     /// Asks for a letter.
     Letter(LetterKind),
+    /// Signing in by a provider.
+    Vouch(Leg),
     /// A user by id; `None` for text that is no id.
     User(Option<Uuid>),
     /// The document of the API.
@@ -58,7 +62,7 @@ impl Endpoint {
             ["forgot-password"] => Some(Self::Letter(LetterKind::Reset)),
             ["request-verify-token"] => Some(Self::Letter(LetterKind::Verify)),
             ["users", rest @ ..] => Self::of_users(rest),
-            _ => None,
+            other => Leg::of(other).map(Self::Vouch),
         }
     }
 
@@ -83,6 +87,7 @@ impl Endpoint {
                 &[Method::POST]
             }
             Self::Session | Self::Document => &[Method::GET],
+            Self::Vouch(leg) => leg.methods(),
             Self::Me => &[Method::GET, Method::PATCH],
             Self::User(_) => &[Method::GET, Method::PATCH, Method::DELETE],
         }
@@ -97,8 +102,26 @@ impl Endpoint {
             | Self::Session
             | Self::Me
             | Self::Letter(LetterKind::Verify)
+            | Self::Vouch(_)
             | Self::User(_)
             | Self::Document => false,
+        }
+    }
+
+    /// Whether the address is there: those of providers that are configured, and for calls alone, since
+    /// navigations to them get pages.
+    pub(super) fn is_there(&self, config: &Config, is_navigation: bool) -> bool {
+        match self {
+            Self::Vouch(leg) => leg.is_there(config, is_navigation),
+            Self::Login(_)
+            | Self::Logout
+            | Self::Session
+            | Self::Register
+            | Self::Me
+            | Self::Link(_)
+            | Self::Letter(_)
+            | Self::User(_)
+            | Self::Document => true,
         }
     }
 
@@ -111,6 +134,7 @@ impl Endpoint {
             | Self::Link(_)
             | Self::Letter(_)
             | Self::Document => Access::Anybody,
+            Self::Vouch(leg) => leg.access(),
             Self::Logout | Self::Me => Access::SignedIn,
             Self::User(_) => Access::Superuser,
         }
@@ -156,6 +180,12 @@ mod tests {
             ("forgot-password", Some(Endpoint::Letter(LetterKind::Reset))),
             ("request-verify-token", Some(Endpoint::Letter(LetterKind::Verify))),
             ("users/me/sessions", None),
+            ("corp/authorize", Leg::of(&["corp", "authorize"]).map(Endpoint::Vouch)),
+            (
+                "associate/corp/callback",
+                Leg::of(&["associate", "corp", "callback"]).map(Endpoint::Vouch),
+            ),
+            ("corp/unlink", None),
             ("login", None),
             ("jwt/login/", None),
             ("JWT/login", None),

@@ -13,6 +13,7 @@ mod links;
 mod operation;
 mod people;
 mod shape;
+mod vouching;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ use crate::web::cors::preflight_method;
 use crate::web::failure::Failure;
 use crate::web::fields::Fields;
 use crate::web::form::{Form, FormError, RequestBody, is_form};
+use crate::web::headers::is_navigation;
 use crate::web::origin::Site;
 use crate::web::target::Target;
 
@@ -61,7 +63,8 @@ fn find(
     if let Some(segments) = segments_below(target, &config.portal.path) {
         let is_sent = || asked == Method::POST && !is_form(fields.headers());
         return Endpoint::below_portal(&segments)
-            .filter(|endpoint| !endpoint.is_shared() || is_sent());
+            .filter(|endpoint| !endpoint.is_shared() || is_sent())
+            .filter(|endpoint| endpoint.is_there(config, is_navigation(asked, fields)));
     }
     let segments = segments_below(target, config.portal.users_path.as_deref()?)?;
     Endpoint::below_users_path(&segments, asked)
@@ -129,6 +132,7 @@ impl Api {
             (Endpoint::Logout, Some((identity, carrier))) => {
                 self.sign_out(visit, identity, carrier).await
             }
+            (Endpoint::Vouch(leg), _) => self.vouch(visit, leg, body).await,
             (Endpoint::Me, Some((identity, _))) => self.serve_me(visit, identity, body).await,
             (Endpoint::User(id), Some((identity, _))) => {
                 self.serve_user(visit, identity, *id, body).await

@@ -5,7 +5,9 @@ use http::Method;
 
 use super::endpoint::{Backend, Endpoint};
 use super::shape::{ASK, CHANGE, OWN_CHANGE, REGISTER, RESET, Shape, VERIFY};
+use super::vouching::{Leg, Step};
 use crate::accounts::LinkKind;
+use crate::accounts::vouching::Errand;
 use crate::store::LetterKind;
 
 /// One method of an address.
@@ -20,6 +22,10 @@ pub(super) struct Operation {
     pub(super) gives: (u16, Gives),
     /// Codes of `detail` with 400.
     pub(super) codes: &'static [&'static str],
+    /// Parameters of the query.
+    pub(super) asks: &'static [&'static str],
+    /// It asks a provider, which may fail: 502.
+    pub(super) asks_provider: bool,
     /// It counts attempts, or waits for a password to be hashed: 429.
     pub(super) is_limited: bool,
 }
@@ -30,6 +36,8 @@ pub(super) enum Takes {
     Json(&'static Shape),
     /// The form of a sign-in.
     Login,
+    /// The form by which a provider says that somebody signed out there.
+    Notice,
 }
 
 /// The body of an answer.
@@ -43,12 +51,14 @@ pub(super) enum Gives {
     Me,
     Session,
     Token,
+    /// Where to go at a provider.
+    Departure,
     /// The document itself.
     Document,
 }
 
-/// Every address; a test holds that each leads to itself.
-pub(super) const ENDPOINTS: [Endpoint; 12] = [
+/// The addresses that are always there; a test holds that each leads to itself.
+const ALWAYS: [Endpoint; 12] = [
     Endpoint::Login(Backend::Jwt),
     Endpoint::Login(Backend::Cookie),
     Endpoint::Logout,
@@ -63,10 +73,18 @@ pub(super) const ENDPOINTS: [Endpoint; 12] = [
     Endpoint::Document,
 ];
 
+/// Every address that there is with these providers.
+pub(super) fn endpoints<'a>(providers: impl Iterator<Item = &'a str>) -> Vec<Endpoint> {
+    let legs = providers.flat_map(|provider| {
+        Step::ALL.map(|step| Endpoint::Vouch(Leg { provider: provider.to_owned(), step }))
+    });
+    ALWAYS.into_iter().chain(legs).collect()
+}
+
 impl Endpoint {
     /// The addresses below `portal.path`; `{id}` stands for an id.
-    pub(super) const fn paths(&self) -> &'static [&'static str] {
-        match self {
+    pub(super) fn paths(&self) -> Vec<String> {
+        let paths: &[&str] = match self {
             Self::Login(Backend::Jwt) => &["jwt/login"],
             Self::Login(Backend::Cookie) => &["cookie/login"],
             Self::Logout => &["jwt/logout", "cookie/logout"],
@@ -79,7 +97,9 @@ impl Endpoint {
             Self::Me => &["users/me"],
             Self::User(_) => &["users/{id}"],
             Self::Document => &["openapi.json"],
-        }
+            Self::Vouch(leg) => return vec![leg.path()],
+        };
+        paths.iter().map(|path| (*path).to_owned()).collect()
     }
 
     /// What can be done there: one operation for each of [`Endpoint::methods`].
@@ -123,6 +143,7 @@ impl Endpoint {
                     ..get("delete_user", "Deletes a user with everything that is theirs")
                 },
             ],
+            Self::Vouch(leg) => vec![vouch(leg.step)],
             Self::Document => vec![Operation {
                 gives: (200, Gives::Document),
                 ..get("document", "This document")
@@ -145,6 +166,8 @@ fn get(id: &'static str, summary: &'static str) -> Operation {
         takes: Takes::Nothing,
         gives: (200, Gives::User),
         codes: &[],
+        asks: &[],
+        asks_provider: false,
         is_limited: false,
     }
 }
@@ -211,13 +234,59 @@ fn follow(kind: LinkKind) -> Operation {
     }
 }
 
+fn vouch(step: Step) -> Operation {
+    const COMES_WITH: &[&str] = &["code", "state", "error"];
+    let asking = |id, summary| Operation {
+        asks: COMES_WITH,
+        codes: ARRIVING,
+        asks_provider: true,
+        is_limited: true,
+        ..get(id, summary)
+    };
+    match step {
+        Step::Depart(errand) => Operation {
+            gives: (200, Gives::Departure),
+            asks: &["scopes"],
+            asks_provider: true,
+            ..match errand {
+                Errand::SignIn => get("authorize", "Where to go at the provider to sign in"),
+                Errand::Link => get("associate", "Where to go at the provider to link it"),
+            }
+        },
+        Step::Arrive(Errand::SignIn) => Operation {
+            gives: (204, Gives::Nothing),
+            ..asking("callback", "Signs in whoever comes back from the provider")
+        },
+        Step::Arrive(Errand::Link) => {
+            asking("associated", "Links the provider to the account that is signed in")
+        }
+        Step::Notice => Operation {
+            method: Method::POST,
+            takes: Takes::Notice,
+            gives: (200, Gives::Nothing),
+            asks_provider: true,
+            is_limited: true,
+            ..get("backchannel_logout", "The provider says that somebody signed out there")
+        },
+    }
+}
+
+const ARRIVING: &[&str] = &[
+    "ACCESS_TOKEN_DECODE_ERROR",
+    "ACCESS_TOKEN_ALREADY_EXPIRED",
+    "OAUTH_INVALID_STATE",
+    "OAUTH_NOT_AVAILABLE_EMAIL",
+    "OAUTH_USER_ALREADY_EXISTS",
+    "LOGIN_BAD_CREDENTIALS",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_address_of_the_document_leads_to_its_endpoint() {
-        for endpoint in ENDPOINTS {
+        for endpoint in endpoints(["corp"].into_iter()) {
             for path in endpoint.paths() {
                 let segments: Vec<String> = path.split('/').map(str::to_owned).collect();
                 assert_eq!(Endpoint::below_portal(&segments).as_ref(), Some(&endpoint), "{path}");
@@ -230,8 +299,9 @@ mod tests {
 
     #[test]
     fn no_two_operations_have_one_name() {
+        let all = endpoints(["corp"].into_iter());
         let mut names: Vec<&str> =
-            ENDPOINTS.iter().flat_map(Endpoint::operations).map(|operation| operation.id).collect();
+            all.iter().flat_map(Endpoint::operations).map(|operation| operation.id).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

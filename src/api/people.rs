@@ -139,6 +139,11 @@ fn change_failure(error: ChangeError, email: String, gone: impl FnOnce() -> Fail
     match error {
         ChangeError::Unconfirmed => refused_password(&UPDATING, "The current password is needed"),
         ChangeError::WrongPassword => refused_password(&UPDATING, "The current password is wrong"),
+        ChangeError::NotRecent => refused_password(
+            &UPDATING,
+            "There is no current password: sign in once more by your provider, then try again within five \
+             minutes",
+        ),
         ChangeError::TooMany(after) => Failure::too_many(after),
         ChangeError::Gone => gone(),
         ChangeError::Mistake(mistake) => mistake_failure(mistake, &UPDATING, email),

@@ -24,6 +24,7 @@ pub(super) fn run(desk: &mut Desk) -> Result<(), Failure> {
         ServeError::Start(
             StartError::Configuration(_)
             | StartError::Secret(_)
+            | StartError::Providers(_)
             | StartError::Carrier(_)
             | StartError::Mail(_)
             | StartError::Thread(_),

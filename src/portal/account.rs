@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::forms::{Purpose, TOKEN_FIELD, session_token};
 use super::sign_in::sign_in_address;
+use super::vouching::{Button, Linked};
 use super::{Portal, ShownHeaders, render};
 use crate::accounts::visit::{Answer, Visit, see_other};
 use crate::identity::user::Method;
@@ -30,6 +31,9 @@ struct Shown<'a> {
     expires_at: String,
     token_field: &'static str,
     token: String,
+    links: Vec<Linked>,
+    link_token: String,
+    providers: Vec<Button>,
 }
 
 #[derive(Serialize, PartialEq, Eq, Debug)]
@@ -40,12 +44,13 @@ struct ShownRole<'a> {
 
 impl Portal {
     /// GET: the page; to the sign-in page for nobody.
-    pub(super) fn show_account(&self, visit: &Visit) -> Result<Answer, Failure> {
+    pub(super) async fn show_account(&self, visit: &Visit) -> Result<Answer, Failure> {
         let Some((identity, _)) = visit.identity()? else {
             let own = format!("{}/account", visit.config.portal.path);
             return Ok(see_other(&sign_in_address(visit, Some(&own))));
         };
         let user = identity.user();
+        let (links, link_token) = self.linked(visit, identity).await?;
         let shown = Shown {
             name: user.display_name(),
             email: &user.email,
@@ -63,6 +68,9 @@ impl Portal {
             expires_at: identity.session().expires_at.to_string(),
             token_field: TOKEN_FIELD,
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
+            links,
+            link_token,
+            providers: self.link_buttons(visit, identity),
         };
         Ok(render(visit, "account", StatusCode::OK, shown))
     }
@@ -112,6 +120,9 @@ mod tests {
             expires_at: "2026-01-01T12:00:00Z".into(),
             token_field: TOKEN_FIELD,
             token: "t".into(),
+            links: Vec::new(),
+            link_token: "t".into(),
+            providers: Vec::new(),
         }
     }
 

@@ -25,6 +25,7 @@ pub(super) enum Purpose {
     Forgot,
     Reset,
     Verify,
+    Link,
 }
 
 impl Purpose {
@@ -36,6 +37,7 @@ impl Purpose {
             Self::Forgot => "forgot",
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::Link => "link",
         }
     }
 }

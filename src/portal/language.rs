@@ -53,7 +53,12 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
     segments.as_deref().and_then(Page::of).is_some_and(|page| {
         page.methods().contains(&Method::GET)
             && match page {
-                Page::Language | Page::SignOut | Page::Continue => false,
+                Page::Language
+                | Page::SignOut
+                | Page::Continue
+                | Page::Depart(_)
+                | Page::ComeBack(_)
+                | Page::Unlink => false,
                 Page::SignIn | Page::Account | Page::SetUp | Page::Forgot | Page::Link(_) => true,
             }
     })

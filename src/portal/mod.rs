@@ -14,6 +14,7 @@ mod set_up;
 mod sign_in;
 mod sign_out;
 mod trail;
+mod vouching;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 use self::language::choose_language;
 use crate::accounts::visit::{Answer, Visit};
+use crate::accounts::vouching::Errand;
 use crate::accounts::{Accounts, LinkKind};
 use crate::clock::Entropy;
 use crate::session::Identity;
@@ -63,12 +65,27 @@ enum Page {
     Forgot,
     Language,
     Link(LinkKind),
+    /// Off to a provider.
+    Depart(Errand),
+    /// Back from one.
+    ComeBack(Errand),
+    /// Takes a link to a provider away.
+    Unlink,
 }
 
 impl Page {
     fn of(segments: &[String]) -> Option<Self> {
-        let [name] = segments else { return None };
-        match name.as_str() {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let name = match segments.as_slice() {
+            [name] => name,
+            [_, "authorize"] => return Some(Self::Depart(Errand::SignIn)),
+            [_, "callback"] => return Some(Self::ComeBack(Errand::SignIn)),
+            ["associate", _, "authorize"] => return Some(Self::Depart(Errand::Link)),
+            ["associate", _, "callback"] => return Some(Self::ComeBack(Errand::Link)),
+            ["associate", _, "unlink"] => return Some(Self::Unlink),
+            _ => return None,
+        };
+        match *name {
             "login" => Some(Self::SignIn),
             "continue" => Some(Self::Continue),
             "logout" => Some(Self::SignOut),
@@ -82,12 +99,34 @@ impl Page {
         }
     }
 
+    /// The provider that a page is about, as its address names it.
+    fn provider(self, segments: &[String]) -> Option<&str> {
+        match self {
+            Self::Depart(_) | Self::ComeBack(_) | Self::Unlink => {
+                segments.iter().rev().nth(1).map(String::as_str)
+            }
+            Self::SignIn
+            | Self::Continue
+            | Self::SignOut
+            | Self::Account
+            | Self::SetUp
+            | Self::Forgot
+            | Self::Language
+            | Self::Link(_) => None,
+        }
+    }
+
     const fn methods(self) -> &'static [Method] {
         match self {
             Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
                 &[Method::GET, Method::POST]
             }
-            Self::Continue | Self::Account | Self::Language => &[Method::GET],
+            Self::Continue
+            | Self::Account
+            | Self::Language
+            | Self::Depart(_)
+            | Self::ComeBack(_) => &[Method::GET],
+            Self::Unlink => &[Method::POST],
         }
     }
 }
@@ -104,7 +143,7 @@ impl Portal {
         let outcome = self.dispatch(visit, body).await;
         let mut answer = outcome.unwrap_or_else(|failure| {
             if wants_page(visit) {
-                failure.as_page(&visit.frame(visit.address()))
+                failure.as_page(&visit.frame(&shown_address(visit)))
             } else {
                 failure.as_json(&visit.request_id)
             }
@@ -116,6 +155,13 @@ impl Portal {
     async fn dispatch<B: RequestBody>(&self, visit: &Visit, body: B) -> Result<Answer, Failure> {
         let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
         let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
+        let provider = page.provider(&segments);
+        let is_configured = |name: &str| visit.config.providers.iter().any(|one| one.name == name);
+        // What was linked may be unlinked when the provider is configured no more.
+        if page != Page::Unlink && provider.is_some_and(|name| !is_configured(name)) {
+            return Err(Failure::new(StatusCode::NOT_FOUND));
+        }
+        let provider = provider.unwrap_or_default();
         if let Some(answer) = visit.preflight(page.methods()) {
             return Ok(answer);
         }
@@ -133,22 +179,38 @@ impl Portal {
                 Page::SetUp => self.set_up(visit, body).await,
                 Page::Forgot => self.forgot(visit, body).await,
                 Page::Link(kind) => self.use_link(visit, kind, body).await,
-                Page::Continue | Page::Account | Page::Language => {
-                    Err(Failure::wrong_method(page.methods()))
-                }
+                Page::Unlink => self.unlink(visit, provider, body).await,
+                Page::Continue
+                | Page::Account
+                | Page::Language
+                | Page::Depart(_)
+                | Page::ComeBack(_) => Err(Failure::wrong_method(page.methods())),
             };
+        }
+        if let Page::Depart(errand) = page {
+            return self.depart(visit, (provider, errand)).await;
         }
         let query = read_query(visit)?;
         match page {
             Page::SignIn => self.show_sign_in(visit, &query),
             Page::Continue => self.arrive(visit, &query).await,
             Page::SignOut => self.show_sign_out(visit, &query).await,
-            Page::Account => self.show_account(visit),
+            Page::Account => self.show_account(visit).await,
+            Page::Depart(_) | Page::Unlink => Err(Failure::wrong_method(page.methods())),
+            Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Forgot => self.show_forgot(visit),
             Page::Language => choose_language(visit, &query),
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
+    }
+}
+
+/// What the page of a failure names as the place to ask again: never an address with a code in it.
+fn shown_address(visit: &Visit) -> String {
+    match visit.segments().as_deref().and_then(Page::of) {
+        Some(Page::ComeBack(_)) => format!("{}/login", visit.config.portal.path),
+        Some(_) | None => visit.address().to_owned(),
     }
 }
 

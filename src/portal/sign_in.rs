@@ -9,6 +9,7 @@ use url::Url;
 use super::arrival::explain_loop;
 use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
 use super::trail::{Note, Trail};
+use super::vouching::Button;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, encode_query, form_failure, see_other, store_failure};
 use crate::accounts::{Credential, Opened, SignInError, SignInRequest, Wanted};
@@ -33,6 +34,8 @@ struct Shown {
     error: Option<Text>,
     name_error: Option<Text>,
     password_error: Option<Text>,
+    /// Who vouches for people here.
+    providers: Vec<Button>,
     /// Where a link to a new password can be asked for, if anywhere.
     forgot: Option<String>,
     token_field: &'static str,
@@ -96,6 +99,7 @@ impl Portal {
         let browser = Browser::of(visit, &self.entropy);
         let forgot = || format!("{}/forgot-password", visit.config.portal.path);
         shown.forgot = self.accounts.sends_mail().then(forgot);
+        shown.providers = self.sign_in_buttons(visit, shown.next.as_deref());
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
         let next = shown.next.clone();

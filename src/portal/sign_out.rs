@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::SET_COOKIE;
-use http::{HeaderMap, StatusCode};
+use http::header::{REFRESH, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
@@ -13,6 +13,7 @@ use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
 };
+use crate::accounts::vouching::Farewell;
 use crate::session::{CookieCredential, Identity};
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
@@ -33,6 +34,13 @@ struct Shown<'a> {
     error: Option<Text>,
     token_field: &'static str,
     token: String,
+}
+
+/// What somebody sees on the way to a provider.
+#[derive(Serialize)]
+struct Leaving<'a> {
+    provider: &'a str,
+    address: &'a str,
 }
 
 impl Portal {
@@ -82,6 +90,8 @@ impl Portal {
         next: Option<&str>,
     ) -> Result<Answer, Failure> {
         let from = visit.actor();
+        // Asked first: it is about the session that ends.
+        let farewell = self.accounts.farewell(visit, identity).await;
         match extent {
             Extent::Here => {
                 // The cookie is cleared, whether it was it that told who asks or a bearer beside it.
@@ -96,7 +106,22 @@ impl Portal {
                 self.accounts.sign_out_everywhere(identity, &from).await.map_err(store_failure)?;
             }
         }
-        Ok(self.signed_out(visit, next))
+        Ok(match farewell {
+            Some(farewell) => self.send_on(visit, &farewell),
+            None => self.signed_out(visit, next),
+        })
+    }
+
+    /// Signed out here, and on to the provider. Not by a redirect: browsers hold those after a form to the
+    /// addresses that the page with the form named.
+    fn send_on(&self, visit: &Visit, farewell: &Farewell) -> Answer {
+        let shown = Leaving { provider: &farewell.label, address: farewell.url.as_str() };
+        let mut answer = render(visit, "farewell", StatusCode::OK, shown);
+        self.forget(visit, &mut answer);
+        if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={}", farewell.url)) {
+            answer.headers_mut().insert(REFRESH, refresh);
+        }
+        answer
     }
 
     /// Nobody is signed in. What carries no cookie clears none: another site's page can make a browser
@@ -108,15 +133,20 @@ impl Portal {
         }
     }
 
-    /// On to `next` or the sign-in page, with everything of the session cleared from the browser.
+    /// On to `next` or the sign-in page.
     fn signed_out(&self, visit: &Visit, next: Option<&str>) -> Answer {
         let mut answer = see_other(&after(visit, next));
+        self.forget(visit, &mut answer);
+        answer
+    }
+
+    /// Clears everything of the session from the browser.
+    fn forget(&self, visit: &Visit, answer: &mut Answer) {
         for value in self.accounts.sessions().clearing_cookies() {
             answer.headers_mut().append(SET_COOKIE, value);
         }
-        add_cookie(&mut answer, Trail::clear_cookie(&visit.config.sessions.cookie));
-        clear_kept_pages(&mut answer);
-        answer
+        add_cookie(answer, Trail::clear_cookie(&visit.config.sessions.cookie));
+        clear_kept_pages(answer);
     }
 
     fn button(
@@ -162,8 +192,6 @@ fn is_own_link(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::super::page_of;
     use super::*;
 

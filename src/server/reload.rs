@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Gateway;
 use super::live::{Live, session_settings};
 use crate::config::{Config, Problem};
+use crate::identity::provider::ProviderError;
 use crate::policy::Policy;
 
 /// What a reload did.
@@ -21,6 +22,9 @@ pub enum ReloadError {
     /// The routes do not compile.
     #[error("the configuration has errors")]
     Configuration(Vec<Problem>),
+    /// No connection to a provider can be made at all.
+    #[error("providers cannot be asked")]
+    Providers(#[source] ProviderError),
 }
 
 impl Gateway {
@@ -35,6 +39,10 @@ impl Gateway {
             self.refuse_reload(&first.unwrap_or_default());
             return Err(ReloadError::Configuration(findings.errors));
         };
+        if let Err(error) = self.accounts.vouching().configure(&config.providers, &self.clock) {
+            self.refuse_reload(&error.to_string());
+            return Err(ReloadError::Providers(error));
+        }
         let generation = current.generation + 1;
         self.account_rules.store(Arc::new(config.accounts.clone()));
         self.accounts.limits().configure(&config.auth_limits);

@@ -15,6 +15,7 @@ use super::live::{Live, session_settings};
 use super::preview::preview;
 use super::worker::{self, WorkerHandle};
 use super::{Drain, Gateway, ReloadError, Reloaded, accept, management, post, secret};
+use crate::accounts::vouching::Vouching;
 use crate::accounts::{Accounts, People, SetUpLink};
 use crate::api::Api;
 use crate::clock::{Clock, Entropy, Tick};
@@ -23,6 +24,7 @@ use crate::identity::access::Interner;
 use crate::identity::bearer::Bearer;
 use crate::identity::hashing::Hasher;
 use crate::identity::keys::KeyRing;
+use crate::identity::provider::ProviderError;
 use crate::limit::Limits;
 use crate::mail::{CarrierError, Outbox, TemplateError};
 use crate::policy::Policy;
@@ -73,6 +75,9 @@ pub enum StartError {
     /// The change log could not be read.
     #[error("the database cannot be read")]
     Follow(#[from] FollowError),
+    /// No connection to a provider can be made at all.
+    #[error("providers cannot be asked")]
+    Providers(#[from] ProviderError),
     /// Mail cannot be sent as the configuration says.
     #[error("mail cannot be sent")]
     Carrier(#[from] CarrierError),
@@ -138,6 +143,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running, StartErr
         tasks.push(tokio::spawn(management::serve(listener, Arc::clone(&gateway))));
     }
     tasks.extend(courier.map(|courier| tokio::spawn(courier.deliver())));
+    tasks.push(tokio::spawn(gateway.accounts.clone().recheck()));
     tasks.push(tokio::spawn(keep_house(Arc::clone(&gateway))));
     Ok(Running { addresses, management: management_address, gateway, tasks, accepting, threads })
 }
@@ -221,13 +227,15 @@ async fn open_accounts(
     metrics: &Arc<Metrics>,
     config: &Config,
     (store, clock): (&Store, &Clock),
-) -> Result<Accounts, StoreError> {
+) -> Result<Accounts, StartError> {
     let limits = Arc::new(Limits::new(clock.clone(), &config.auth_limits, LIMIT_KEYS));
     let outbox =
         || Outbox::new(store.clone(), clock.clone(), Arc::clone(metrics), Arc::clone(&limits));
     let outbox = config.mail.is_some().then(outbox);
     let (limits, metrics) = (Arc::clone(&limits), Arc::clone(metrics));
+    let vouching = Vouching::new(&config.providers, clock)?;
     let accounts = Accounts::new(people, limits, sessions.clone(), metrics, outbox);
+    let accounts = accounts.vouched_by(vouching);
     accounts.remember_failures(&config.auth_limits).await?;
     Ok(accounts)
 }

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::identity::bearer::AccessToken;
 use crate::identity::keys::{Purpose, is_same, mac, sha256};
+use crate::identity::sealing;
 use crate::identity::user::Method;
 use crate::store::{
     Changed, EndSessions, Event, SessionKind, SessionOrigin, SessionRow, SignIn, StoreError,
@@ -160,6 +161,24 @@ impl Sessions {
         let settings = self.inner.settings.load();
         let cookie = &settings.sessions.cookie;
         cookies::clear(&cookie.wire_name, &attributes(cookie, None)).into_iter().collect()
+    }
+
+    /// Seals what is to come back unread and unchanged, at the place it belongs to.
+    #[must_use]
+    pub fn seal(&self, purpose: Purpose, place: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        let nonce = self.inner.entropy.bytes();
+        sealing::seal(&self.inner.keys, purpose, nonce, place, text)
+    }
+
+    /// Opens what [`Sessions::seal`] made; `None` for anything else.
+    #[must_use]
+    pub fn open_sealed(
+        &self,
+        purpose: Purpose,
+        place: &[u8],
+        sealed: &[u8],
+    ) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        sealing::open(&self.inner.keys, purpose, place, sealed)
     }
 
     /// A token bound into a portal form: to the session, or to the browser by the value of its

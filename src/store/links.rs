@@ -89,6 +89,8 @@ pub struct Sighting {
     pub at: Timestamp,
     /// When the provider is to be asked again.
     pub next_check: Option<Timestamp>,
+    /// The tokens by which it was asked, encrypted: where others are kept meanwhile, nothing is written.
+    pub replaces: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Sighting {
@@ -107,6 +109,19 @@ pub struct SessionOrigin {
     pub link: LinkKey,
     /// The provider's own session (`sid`), if it names one.
     pub session: Option<String>,
+}
+
+/// What a provider tells of somebody who signed out there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Notice<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Who.
+    pub subject: Option<&'a str>,
+    /// Of which session there; `None`: of all of them.
+    pub session: Option<&'a str>,
+    /// The digest of its id, and until when it is remembered: a notice counts once.
+    pub once: ([u8; 32], Timestamp),
 }
 
 /// A link whose provider is to be asked again, taken by whoever got it.
@@ -255,17 +270,18 @@ impl Store {
         written.await
     }
 
-    /// Writes down what a provider that has just vouched for somebody says; says whether their roles are
-    /// others than before (only then others must notice).
+    /// Writes down what a provider that was just asked about somebody says; whose roles are others than
+    /// before (only then others must notice).
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Gone`] when the link is gone.
-    pub async fn update_link(&self, seen: &Sighting) -> Result<bool, StoreError> {
+    /// [`StoreError`]; [`Conflict::Gone`] when the link is gone, or another than it was.
+    pub async fn update_link(&self, seen: &Sighting) -> Result<Option<Uuid>, StoreError> {
         let Sighting { key, roles, .. } = seen;
         let written = self.pool.write(async |connection| {
             let sql = "UPDATE linked_accounts SET email = COALESCE($3, email), \
                  tokens = $4, checked_at = $5, next_check = $6, issuer = $7 \
-                 WHERE provider = $1 AND subject = $2 RETURNING user_id";
+                 WHERE provider = $1 AND subject = $2 \
+                 AND ($8 IS NULL OR tokens = $8) RETURNING user_id";
             let values = [
                 key.provider.as_str().into(),
                 key.subject.as_str().into(),
@@ -274,6 +290,7 @@ impl Store {
                 seen.at.into(),
                 seen.next_check.into(),
                 seen.issuer.as_str().into(),
+                super::sql::Value::Bytes(seen.replaces.clone()),
             ];
             let row = connection.row(sql, &values).await?;
             let row = row.ok_or(StoreError::Conflict(Conflict::Gone))?;
@@ -282,7 +299,7 @@ impl Store {
             if is_other {
                 changes::insert(connection, &Changed::User(user)).await?;
             }
-            Ok(is_other)
+            Ok(is_other.then_some(user))
         });
         written.await
     }
@@ -327,47 +344,38 @@ impl Store {
         deleted.await
     }
 
-    /// Ends the sessions that came from an account at a provider, or from one session there; says which
-    /// (only then is there an event).
+    /// Ends the sessions that came from an account at a provider; says which (only then is there an
+    /// event).
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn delete_provider_sessions(
         &self,
-        provider: &str,
-        subject: Option<&str>,
-        session: Option<&str>,
+        key: &LinkKey,
         event: &Event,
     ) -> Result<Vec<[u8; 32]>, StoreError> {
-        const OF_SESSION: &str = "DELETE FROM sessions WHERE provider = $1 \
-             AND provider_session = $2 RETURNING id, user_id, provider_subject";
-        const OF_SUBJECT: &str = "DELETE FROM sessions WHERE provider = $1 \
-             AND provider_subject = $2 RETURNING id, user_id, provider_subject";
         let ended = self.pool.write(async |connection| {
-            let (sql, which) = match (session, subject) {
-                (Some(session), _) => (OF_SESSION, session),
-                (None, Some(subject)) => (OF_SUBJECT, subject),
-                (None, None) => return Ok(Vec::new()),
-            };
-            let rows = connection.rows(sql, values![provider, which]).await?;
-            let mut ended = Vec::new();
-            for row in rows {
-                let mut cells = row.cells();
-                let (id, user, of) = (cells.digest()?, cells.uuid()?, cells.optional_text()?);
-                if session.is_some()
-                    && subject.is_some_and(|subject| of.as_deref() != Some(subject))
-                {
-                    // The provider's word about somebody else's session is worth nothing.
-                    return Err(StoreError::Conflict(Conflict::Gone));
-                }
-                changes::insert(connection, &Changed::Session(id)).await?;
-                ended.push((id, user));
+            delete_sessions(connection, &key.provider, Some(&key.subject), None, event).await
+        });
+        ended.await
+    }
+
+    /// Ends the sessions that a provider's notice names; says which (only then is there an event).
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Token`] for a notice that came before; [`Conflict::Gone`] for one about
+    /// somebody else's session.
+    pub async fn delete_noticed_sessions(
+        &self,
+        notice: &Notice<'_>,
+        event: &Event,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let Notice { provider, subject, session, once: (digest, until) } = notice;
+        let ended = self.pool.write(async |connection| {
+            if !tokens::insert_spent(connection, digest, *until).await? {
+                return Err(StoreError::Conflict(Conflict::Token));
             }
-            if let Some((_, user)) = ended.first() {
-                let event = Event { user: Some(*user), ..event.clone() };
-                events::insert(connection, &event).await?;
-            }
-            Ok(ended.into_iter().map(|(id, _)| id).collect())
+            delete_sessions(connection, provider, *subject, *session, event).await
         });
         ended.await
     }
@@ -408,6 +416,41 @@ impl Store {
         }
         Ok(taken)
     }
+}
+
+/// Ends sessions of a provider within a transaction.
+async fn delete_sessions(
+    connection: &mut Connection,
+    provider: &str,
+    subject: Option<&str>,
+    session: Option<&str>,
+    event: &Event,
+) -> Result<Vec<[u8; 32]>, StoreError> {
+    const OF_SESSION: &str = "DELETE FROM sessions WHERE provider = $1 \
+         AND provider_session = $2 RETURNING id, user_id, provider_subject";
+    const OF_SUBJECT: &str = "DELETE FROM sessions WHERE provider = $1 \
+         AND provider_subject = $2 RETURNING id, user_id, provider_subject";
+    let (sql, which) = match (session, subject) {
+        (Some(session), _) => (OF_SESSION, session),
+        (None, Some(subject)) => (OF_SUBJECT, subject),
+        (None, None) => return Ok(Vec::new()),
+    };
+    let rows = connection.rows(sql, values![provider, which]).await?;
+    let mut ended = Vec::new();
+    for row in rows {
+        let mut cells = row.cells();
+        let (id, user, of) = (cells.digest()?, cells.uuid()?, cells.optional_text()?);
+        if session.is_some() && subject.is_some_and(|subject| of.as_deref() != Some(subject)) {
+            return Err(StoreError::Conflict(Conflict::Gone));
+        }
+        changes::insert(connection, &Changed::Session(id)).await?;
+        ended.push((id, user));
+    }
+    if let Some((_, user)) = ended.first() {
+        let event = Event { user: Some(*user), ..event.clone() };
+        events::insert(connection, &event).await?;
+    }
+    Ok(ended.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Notes a sign-in by a link within the transaction that makes the session.

@@ -33,7 +33,7 @@ mod users;
 
 use pool::Pool;
 
-pub use links::{DueCheck, LinkKey, LinkRow, NewLink, SessionOrigin, Sighting};
+pub use links::{DueCheck, LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting};
 pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};

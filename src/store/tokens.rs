@@ -68,10 +68,9 @@ impl Store {
         digest: &[u8; 32],
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO tokens (digest, kind, expires_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (digest) DO NOTHING";
-        let values = values![digest, TokenKind::Spent.as_str(), expires_at];
-        Ok(self.pool.execute(sql, values).await? > 0)
+        let written =
+            self.pool.write(async |connection| insert_spent(connection, digest, expires_at).await);
+        written.await
     }
 
     /// Stores a token in place of every other of its kind and account. With `event`, that is written
@@ -191,6 +190,18 @@ async fn insert(
     let sql = "INSERT INTO tokens (digest, kind, subject, expires_at) VALUES ($1, $2, $3, $4)";
     let values = values![digest, kind.as_str(), subject, expires_at];
     connection.execute(sql, values).await.map(drop)
+}
+
+/// Notes within a transaction that something came that may come once; says whether it is the first time.
+pub(super) async fn insert_spent(
+    connection: &mut Connection,
+    digest: &[u8; 32],
+    expires_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO tokens (digest, kind, expires_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (digest) DO NOTHING";
+    let values = values![digest, TokenKind::Spent.as_str(), expires_at];
+    Ok(connection.execute(sql, values).await? > 0)
 }
 
 /// Why no unverified account with this e-mail was found.

@@ -82,6 +82,24 @@ impl Form {
         Self::from_urlencoded(query.as_bytes())
     }
 
+    /// Reads a query string in which one field may be repeated; its values stand beside the others.
+    ///
+    /// # Errors
+    /// [`FormError::Malformed`].
+    pub fn from_query_with_list(query: &str, list: &str) -> Result<(Self, Vec<String>), FormError> {
+        let mut form = Self::default();
+        let mut values = Vec::new();
+        for (name, value) in pairs(query.as_bytes()) {
+            let (name, value) = (decode(name)?, decode(value)?);
+            if name == list && values.len() < MAX_FIELDS {
+                values.push(value);
+            } else {
+                form.insert(name, value)?;
+            }
+        }
+        Ok((form, values))
+    }
+
     /// A field's value; `None` when absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -95,10 +113,8 @@ impl Form {
 
     fn from_urlencoded(text: &[u8]) -> Result<Self, FormError> {
         let mut form = Self::default();
-        for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let (name, value) = pair.split_at(end);
-            form.insert(decode(name)?, decode(value.get(1..).unwrap_or_default())?)?;
+        for (name, value) in pairs(text) {
+            form.insert(decode(name)?, decode(value)?)?;
         }
         Ok(form)
     }
@@ -162,6 +178,16 @@ fn encoding_of(headers: &HeaderMap) -> Option<Encoding<'_>> {
 #[must_use]
 pub fn is_form(headers: &HeaderMap) -> bool {
     encoding_of(headers).is_some()
+}
+
+/// The pairs of an urlencoded text, not decoded yet.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at(end);
+        (name, value.get(1..).unwrap_or_default())
+    })
 }
 
 /// Decodes one side of a pair. Unlike the WHATWG parser this refuses what is no UTF-8: two different

@@ -2,13 +2,14 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 16] = [
+pub(super) const TEMPLATES: [(&str, &str); 17] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
     ("login", include_str!("templates/login.html")),
     ("signed-in", include_str!("templates/signed-in.html")),
     ("logout", include_str!("templates/logout.html")),
+    ("farewell", include_str!("templates/farewell.html")),
     ("account", include_str!("templates/account.html")),
     ("setup", include_str!("templates/setup.html")),
     ("setup-over", include_str!("templates/setup-over.html")),

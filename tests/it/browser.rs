@@ -177,6 +177,15 @@ impl Browser {
         !self.driver.find_all(By::Css(selector)).await.unwrap().is_empty()
     }
 
+    /// What a person can read in each of the elements a CSS selector finds now.
+    pub async fn texts(&self, selector: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        for element in self.driver.find_all(By::Css(selector)).await.unwrap() {
+            texts.push(element.text().await.unwrap());
+        }
+        texts
+    }
+
     /// Types into a field, after what it holds.
     pub async fn fill(&self, selector: &str, text: &str) {
         self.find(selector).await.send_keys(text).await.unwrap();

@@ -42,6 +42,7 @@ mod people;
 mod policy_cases;
 mod postgres;
 mod provider_tls;
+mod providers;
 mod raw;
 mod reading;
 mod sessions;

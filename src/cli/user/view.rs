@@ -11,7 +11,7 @@ use crate::cli::output::{Table, printable, yes_or_no};
 use crate::clock::Timestamp;
 use crate::identity::access::RoleBook;
 use crate::identity::user::{RoleGrant, User};
-use crate::store::Store;
+use crate::store::{LinkRow, Store};
 
 /// Accounts read at a time.
 const PAGE: u32 = 500;
@@ -38,6 +38,18 @@ struct Account {
     last_address: Option<String>,
     login_count: i64,
     failed_login_count: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    links: Vec<Linked>,
+}
+
+/// An account at a provider that is linked. Its tokens are never shown.
+#[derive(Debug, Serialize)]
+struct Linked {
+    provider: String,
+    subject: String,
+    email: Option<String>,
+    since: String,
+    last_sign_in: Option<String>,
 }
 
 /// A role held.
@@ -48,6 +60,9 @@ struct Held {
     until: Option<String>,
     /// Whether it counts now: not past its end, and of a role that something defines.
     in_force: bool,
+    /// The provider that gives it; absent for what an operator granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
 }
 
 impl Account {
@@ -56,6 +71,7 @@ impl Account {
             role: grant.role.clone(),
             until: grant.until.map(|until| until.to_string()),
             in_force: grant.until.is_none_or(|until| until > now) && book.defines(&grant.role),
+            provider: None,
         };
         Self {
             id: user.id.to_string(),
@@ -76,7 +92,31 @@ impl Account {
             last_address: user.last_address.map(|address| address.to_string()),
             login_count: user.login_count,
             failed_login_count: user.failed_login_count,
+            links: Vec::new(),
         }
+    }
+
+    /// With what providers gave.
+    fn vouched_for(
+        mut self,
+        links: Vec<LinkRow>,
+        roles: Vec<(String, String)>,
+        book: &RoleBook,
+    ) -> Self {
+        self.roles.extend(roles.into_iter().map(|(role, provider)| Held {
+            in_force: book.defines(&role),
+            role,
+            until: None,
+            provider: Some(provider),
+        }));
+        self.links.extend(links.into_iter().map(|link| Linked {
+            provider: link.key.provider,
+            subject: link.key.subject,
+            email: link.email,
+            since: link.linked_at.to_string(),
+            last_sign_in: link.last_sign_in.map(|at| at.to_string()),
+        }));
+        self
     }
 
     fn row(&self) -> Vec<String> {
@@ -121,6 +161,13 @@ impl Account {
 
 impl Held {
     fn line(&self) -> String {
+        match &self.provider {
+            Some(provider) => format!("{} by {provider}", self.plain_line()),
+            None => self.plain_line(),
+        }
+    }
+
+    fn plain_line(&self) -> String {
         match (&self.until, self.in_force) {
             (None, true) => self.role.clone(),
             (Some(until), true) => format!("{} until {until}", self.role),
@@ -190,7 +237,10 @@ pub(super) async fn show(args: &ShowArgs, desk: &mut Desk) -> Result<(), Failure
     let rows = desk::database_roles(Some(&store)).await?;
     let book = desk::book_of(&examined, &rows);
     let grants = store.list_grants(user.id).await?;
+    let (links, given) =
+        (store.list_links(user.id).await?, store.list_provider_roles(user.id).await?);
     let account = Account::new(&user, &grants, &book, desk.clock.now());
+    let account = account.vouched_for(links, given, &book);
     if args.json {
         return Ok(desk.out.json(&account)?);
     }
@@ -205,6 +255,11 @@ pub(super) async fn show(args: &ShowArgs, desk: &mut Desk) -> Result<(), Failure
             writeln!(desk.out, "  {:<14}{first}", "roles")?;
             others.iter().try_for_each(|role| writeln!(desk.out, "  {:<14}{role}", ""))?;
         }
+    }
+    for link in &account.links {
+        let email = link.email.as_deref().unwrap_or(&link.subject);
+        let words = format!("{} at {}, linked {}", email, link.provider, link.since);
+        writeln!(desk.out, "  {:<14}{}", "provider", printable(&words))?;
     }
     Ok(())
 }

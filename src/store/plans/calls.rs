@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::{
     Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, LetterKind, LinkKey,
-    NewLetter, NewLink, NewUser, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting, SignIn,
-    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
+    NewLetter, NewLink, NewUser, Notice, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting,
+    SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -157,6 +157,7 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         at: AT,
         next_check: Some(AT),
+        replaces: None,
     };
     store.update_link(&seen(&["staff"])).await?;
     store.update_link(&seen(&[])).await?;
@@ -168,8 +169,10 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     };
     store.insert_session(&SignIn { session, replaces: None, event: event() }).await?;
     store.find_due_checks(AT, Duration::from_secs(1), 10).await?;
-    store.delete_provider_sessions("corp", None, Some("s"), &event()).await?;
-    store.delete_provider_sessions("corp", Some("1"), None, &event()).await?;
+    let notice =
+        Notice { provider: "corp", subject: None, session: Some("s"), once: ([8; 32], AT) };
+    store.delete_noticed_sessions(&notice, &event()).await?;
+    store.delete_provider_sessions(&key, &event()).await?;
     store.insert_spent(&[9; 32], AT).await?;
     store.delete_link(user.id, &key, None, &event()).await.map(drop)
 }

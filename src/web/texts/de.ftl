@@ -202,3 +202,25 @@ error-verification = Diese Seite verlangt eine bestätigte E-Mail-Adresse, und I
 error-closed = Diese Seite ist für dieses Konto nicht zugänglich.
 error-ask = Bitten Sie die Verwaltung dieser Website um Zugriff.
 error-broken-off = Die Anfrage war fehlerhaft oder brach ab.
+
+## Anmelden über einen Anbieter
+
+sign-in-with = Mit { $provider } anmelden
+vouching-refused = { $provider } hat Sie nicht angemeldet. Bitte versuchen Sie es noch einmal.
+vouching-lost = Die Rückkehr von { $provider } hat nicht geklappt: Es hat zu lange gedauert, geschah in einem anderen Browser, oder Cookies sind gesperrt. Bitte beginnen Sie noch einmal.
+vouching-other-person = Es ist jetzt jemand anderes angemeldet als zu Beginn. Bitte beginnen Sie noch einmal.
+vouching-no-email = { $provider } nennt Ihre E-Mail-Adresse nicht, darum kann kein Konto für Sie angelegt werden.
+vouching-taken = Es gibt schon ein Konto mit dieser E-Mail-Adresse, oder { $provider } ist schon mit einem anderen Konto verknüpft. Melden Sie sich bei jenem Konto an und verknüpfen Sie { $provider } auf seiner Seite.
+vouching-not-admitted = Mit diesem Konto von { $provider } dürfen Sie sich hier nicht anmelden.
+vouching-not-verified = Die E-Mail-Adresse Ihres Kontos ist noch nicht bestätigt. Bitte öffnen Sie den Link, der Ihnen geschickt wurde, und melden Sie sich dann noch einmal an.
+vouching-failed = { $provider } kann gerade nicht gefragt werden oder hat etwas geantwortet, dem nicht zu trauen ist. Bitte versuchen Sie es in einer Minute noch einmal.
+links-heading = Andere Wege, sich anzumelden
+links-linked = { $provider }, verknüpft { $at }
+links-linked-as = { $provider } ({ $email }), verknüpft { $at }
+links-link = { $provider } verknüpfen
+links-unlink = Verknüpfung mit { $provider } lösen
+link-from-elsewhere = Eine andere Website hat Sie hierher geschickt, darum wurde nichts verknüpft.
+unlink-last = Das ist der letzte Weg, sich bei Ihrem Konto anzumelden. Setzen Sie ein Passwort oder verknüpfen Sie einen anderen Anbieter, bevor Sie ihn lösen.
+farewell-heading = Abgemeldet
+farewell-what = Sie sind hier abgemeldet und werden auch bei { $provider } abgemeldet.
+farewell-go-on = Weiter zu { $provider }

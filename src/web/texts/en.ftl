@@ -202,3 +202,25 @@ error-verification = This page needs a verified e-mail address, and yours is not
 error-closed = This page is not open to this account.
 error-ask = Ask an administrator of this site for access.
 error-broken-off = The request was malformed or broke off.
+
+## Signing in by a provider
+
+sign-in-with = Sign in with { $provider }
+vouching-refused = { $provider } did not sign you in. Please try again.
+vouching-lost = Coming back from { $provider } did not work: it took too long, was done in another browser, or cookies are blocked. Please begin once more.
+vouching-other-person = Somebody else is signed in now than when this began. Please begin once more.
+vouching-no-email = { $provider } does not tell your e-mail, so no account can be made for you.
+vouching-taken = There is an account with this e-mail, or { $provider } is linked to another account already. Sign in to that account, then link { $provider } on its page.
+vouching-not-admitted = You may not sign in here with this account of { $provider }.
+vouching-not-verified = The e-mail of your account is not verified yet. Please open the link that was mailed to you, then sign in once more.
+vouching-failed = { $provider } cannot be asked at the moment, or answered something that is not to be trusted. Please try again in a minute.
+links-heading = Other ways to sign in
+links-linked = { $provider }, linked { $at }
+links-linked-as = { $provider } ({ $email }), linked { $at }
+links-link = Link { $provider }
+links-unlink = Unlink { $provider }
+link-from-elsewhere = Another site sent you here, so nothing was linked.
+unlink-last = This is the last way to sign in to your account. Set a password, or link another provider, before you take it away.
+farewell-heading = Signed out
+farewell-what = You are signed out here, and are being signed out at { $provider } as well.
+farewell-go-on = Go on to { $provider }

@@ -11,6 +11,7 @@ const { Provider } = await import(entry.href);
 const issuer = `http://127.0.0.1:${port}`;
 let people = {};
 let requests = {};
+let issued = [];
 let serve = (request, response) => response.writeHead(503).end();
 
 // Whoever is not named any more is nobody, at the next refresh too.
@@ -22,6 +23,7 @@ function account(context, id) {
 function setUp({ clients, users, options = {} }) {
   people = users;
   requests = {};
+  issued = [];
   const provider = new Provider(issuer, {
     clients: clients.map((client) => ({
       grant_types: ["authorization_code", "refresh_token"],
@@ -45,8 +47,16 @@ function setUp({ clients, users, options = {} }) {
     pkce: { required: () => true },
     cookies: { keys: ["a key of tests"] },
     rotateRefreshToken: true,
+    // Without its own dispatcher, which calls no address of this machine.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     ...options,
   });
+  provider.on("grant.success", ({ body }) => {
+    for (const name of ["access_token", "refresh_token", "id_token"]) {
+      if (body[name]) issued.push(body[name]);
+    }
+  });
+  provider.on("backchannel.error", (context, error) => console.error(error));
   provider.on("server_error", (context, error) => console.error(error));
   provider.on("grant.error", (context, error) => console.error(error.message, error.error_detail));
   serve = provider.callback();
@@ -69,6 +79,10 @@ async function control(request, response) {
     case "GET /control/requests":
       response.writeHead(200, { "content-type": "application/json" });
       response.end(JSON.stringify(requests));
+      return;
+    case "GET /control/issued":
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify(issued));
       return;
     default:
       response.writeHead(404).end();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use portcullis::identity::user::{Method, RoleGrant, User};
 use portcullis::store::{
-    Changed, Conflict, LinkKey, LinkRow, NewLink, NewUser, SessionOrigin, SessionRow, Sighting,
-    StoreError,
+    Changed, Conflict, LinkKey, LinkRow, NewLink, NewUser, Notice, SessionOrigin, SessionRow,
+    Sighting, StoreError,
 };
 
 use super::{
@@ -49,6 +49,7 @@ impl Bed {
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             at: self.clock.now(),
             next_check: None,
+            replaces: None,
         }
     }
 
@@ -191,17 +192,21 @@ async fn roles_of_providers_count_beside_those_of_operators_and_are_replaced_alo
     };
     assert_eq!(held().await, std::slice::from_ref(&grant));
     let before = bed.changed().await.len();
-    assert!(bed.store.update_link(&bed.seen("1", &["staff", "night"])).await.unwrap());
-    assert!(bed.store.update_link(&bed.seen("2", &["night"])).await.unwrap());
+    let see = async |seen: &Sighting| bed.store.update_link(seen).await;
+    assert_eq!(see(&bed.seen("1", &["staff", "night"])).await.unwrap(), Some(ann.id));
+    assert_eq!(see(&bed.seen("2", &["night"])).await.unwrap(), Some(ann.id));
     assert_eq!(bed.changed().await.len(), before + 2);
     assert_eq!(held().await, [forever("night"), forever("staff")]);
-    assert!(!bed.store.update_link(&bed.seen("1", &["night", "staff"])).await.unwrap());
+    assert_eq!(see(&bed.seen("1", &["night", "staff"])).await.unwrap(), None);
+    let other = Sighting { replaces: Some(b"older".to_vec()), ..bed.seen("1", &[]) };
+    assert_eq!(refused(see(&other).await), Conflict::Gone);
     assert_eq!(bed.changed().await.len(), before + 2, "nothing is another");
     let given = bed.store.list_provider_roles(ann.id).await.unwrap();
     let corp = |role: &str| (role.to_owned(), "corp".to_owned());
     assert_eq!(given, [corp("night"), corp("staff")]);
     assert_eq!(bed.store.count_grants(bed.clock.now()).await.unwrap()["staff"], 1);
-    assert!(bed.store.update_link(&bed.seen("1", &[])).await.unwrap());
+    let other = Sighting { replaces: Some(b"sealed".to_vec()), ..bed.seen("1", &[]) };
+    assert_eq!(see(&other).await.unwrap(), Some(ann.id));
     assert_eq!(held().await, [forever("night"), grant.clone()]);
     assert_eq!(bed.store.list_grants(ann.id).await.unwrap(), [grant]);
     assert_eq!(refused(bed.store.update_link(&bed.seen("9", &[])).await), Conflict::Gone);
@@ -267,18 +272,28 @@ async fn sessions_of_a_provider_end_by_person_and_by_its_session(bed: Bed) {
     let own = bed.sign_in(&ann).await;
     let (a, b) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
     let other = bed.sign_in_by(&bob, "2", "a2").await;
-    let end = async |subject: Option<&str>, sid: Option<&str>| {
-        bed.store.delete_provider_sessions("corp", subject, sid, &event("sign-out")).await
+    let notice = |subject, session| {
+        let once = (digest(), bed.clock.now().after(Duration::from_mins(5)));
+        Notice { provider: "corp", subject, session, once }
+    };
+    let end = async |subject: Option<&'static str>, sid: Option<&'static str>| {
+        bed.store.delete_noticed_sessions(&notice(subject, sid), &event("sign-out")).await
     };
     assert_eq!(refused(end(Some("2"), Some("a")).await), Conflict::Gone);
     assert_eq!(end(None, None).await.unwrap(), [[0; 32]; 0]);
-    assert_eq!(end(Some("1"), Some("a")).await.unwrap(), [a.id]);
+    let first = notice(Some("1"), Some("a"));
+    let heed = async || bed.store.delete_noticed_sessions(&first, &event("sign-out")).await;
+    assert_eq!(heed().await.unwrap(), [a.id]);
+    assert_eq!(refused(heed().await), Conflict::Token);
     assert!(bed.changed().await.contains(&Changed::Session(a.id)));
     assert_eq!(end(Some("1"), None).await.unwrap(), [b.id]);
     assert_eq!(end(Some("1"), None).await.unwrap(), [[0; 32]; 0]);
+    let c = bed.sign_in_by(&ann, "1", "c").await;
+    let ended = bed.store.delete_provider_sessions(&key("1"), &event("sign-out")).await;
+    assert_eq!(ended.unwrap(), [c.id]);
     assert!(bed.lives(&own).await && bed.lives(&other).await);
     let events = bed.store.list_events(Some(ann.id), 50).await.unwrap();
-    assert_eq!(events.iter().filter(|event| event.kind == "sign-out").count(), 2);
+    assert_eq!(events.iter().filter(|event| event.kind == "sign-out").count(), 3);
 }
 
 async fn a_check_is_taken_once_and_only_for_living_sessions(bed: Bed) {

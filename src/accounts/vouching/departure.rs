@@ -1,0 +1,93 @@
+//! Sending a browser to a provider.
+
+use http::HeaderValue;
+use url::Url;
+
+use super::linking::who_links;
+use super::state::{Errand, Making, State};
+use super::{VouchError, address};
+use crate::accounts::Accounts;
+use crate::accounts::visit::Visit;
+use crate::identity::provider::Authorization;
+use crate::session::OpenError;
+use crate::web::form::{Form, FormError};
+
+/// How somebody goes.
+#[derive(Debug)]
+pub struct Departure<'a> {
+    /// To which provider.
+    pub provider: &'a str,
+    /// What for.
+    pub errand: Errand,
+    /// The query of the request.
+    pub query: &'a Form,
+    /// What is asked for beside the configured scopes.
+    pub scopes: &'a [String],
+}
+
+/// Where a browser goes, and what it takes along.
+#[derive(Debug)]
+pub struct Gone {
+    /// The provider's address.
+    pub url: Url,
+    /// `Set-Cookie` values.
+    pub cookies: Vec<HeaderValue>,
+}
+
+/// Scopes that a request may ask for beside the configured ones.
+const MOST_SCOPES: usize = 20;
+/// Characters of one.
+const LONGEST_SCOPE: usize = 128;
+
+impl Accounts {
+    /// Sends a browser to a provider. Nothing is written: what is to be known when it comes back goes with
+    /// it, sealed.
+    ///
+    /// # Errors
+    /// [`VouchError`].
+    pub async fn depart(&self, visit: &Visit, going: Departure<'_>) -> Result<Gone, VouchError> {
+        let Departure { provider: name, errand, query, scopes } = going;
+        let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
+        let user = match errand {
+            Errand::SignIn => None,
+            Errand::Link => Some(who_links(visit)?.user().id),
+        };
+        let next = query.get("next").and_then(|next| visit.checked(next));
+        let making = Making {
+            provider: name,
+            errand,
+            next: next.map(|next| next.as_str().to_owned()),
+            user,
+            is_repeated: query.get("repeated").is_some(),
+        };
+        let fresh = State::make(visit, &self.sessions, self.people.entropy(), making)
+            .ok_or(VouchError::Session(OpenError::Cookie))?;
+        let redirect_uri = address(&visit.config, &errand.callback(name));
+        let authorization = Authorization {
+            state: &fresh.sealed,
+            nonce: &fresh.nonce,
+            challenge: &Making::challenge(&fresh.verifier),
+            redirect_uri: &redirect_uri,
+            extra_scopes: &checked_scopes(scopes),
+        };
+        let url = provider.authorization(&authorization).await.map_err(VouchError::Provider)?;
+        Ok(Gone { url, cookies: fresh.cookies })
+    }
+}
+
+/// The scopes asked for, those that are none left out (RFC 6749 section 3.3).
+fn checked_scopes(asked: &[String]) -> Vec<String> {
+    let is_scope = |text: &str| {
+        let is_character = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        (1..=LONGEST_SCOPE).contains(&text.len()) && text.bytes().all(is_character)
+    };
+    asked.iter().filter(|text| is_scope(text)).take(MOST_SCOPES).cloned().collect()
+}
+
+/// The query of a request that sends somebody away, with the scopes it asks for.
+///
+/// # Errors
+/// [`FormError`].
+pub fn read_departure(visit: &Visit) -> Result<(Form, Vec<String>), FormError> {
+    Form::from_query_with_list(visit.target.query().unwrap_or_default(), "scopes")
+}

@@ -1,0 +1,224 @@
+//! Why nobody was signed in or linked, and what is answered (`accounts-http` section 7).
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::accounts::visit::store_failure;
+use crate::identity::provider::ProviderError;
+use crate::session::OpenError;
+use crate::store::{Conflict, StoreError};
+use crate::telemetry::log::Causes;
+use crate::web::failure::Failure;
+use crate::web::text::Text;
+
+/// Why somebody who came back from a provider was neither signed in nor linked.
+#[derive(Debug, thiserror::Error)]
+pub enum VouchError {
+    /// There is no provider of this name.
+    #[error("there is no such provider")]
+    Unknown,
+    /// The provider sent an error instead of a code: its name, if it is one.
+    #[error("the provider refused")]
+    Refused(Option<String>),
+    /// Neither a code nor an error came.
+    #[error("there is no code")]
+    NoCode,
+    /// The state is missing, not ours, or made for something else.
+    #[error("the state is not one of these")]
+    NoState,
+    /// The state is past its end.
+    #[error("the state is past its end")]
+    OldState,
+    /// The state was made for another browser, or came before.
+    #[error("the state is not this browser's, or was used before")]
+    ForeignState,
+    /// Somebody else is signed in than the one who went away to link an account.
+    #[error("somebody else is signed in")]
+    OtherPerson,
+    /// Nobody is signed in who could link an account.
+    #[error("nobody is signed in")]
+    Anonymous,
+    /// The provider knows no e-mail.
+    #[error("the provider says no e-mail")]
+    NoEmail,
+    /// The e-mail, or the account at the provider, belongs to an account that is not to be linked.
+    #[error("it belongs to another account")]
+    Taken,
+    /// The account is inactive, or the person is not among the provider's `who`, or may not have an account.
+    #[error("the person may not sign in")]
+    NotAdmitted,
+    /// The e-mail is not verified, and `accounts.require_verified` asks for it.
+    #[error("the e-mail is not verified")]
+    NotVerified,
+    /// The provider is at fault, or the way to it.
+    #[error("the provider failed")]
+    Provider(#[source] ProviderError),
+    /// The code, or what came along with it, is not good.
+    #[error("the code is not good")]
+    BadCode(#[source] ProviderError),
+    /// Too many attempts that were none, or too much under way: 429.
+    #[error("too many attempts")]
+    TooMany(Duration),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+    /// The session could not be made, or something was not to be sealed.
+    #[error("the session could not be made")]
+    Session(#[source] OpenError),
+}
+
+/// What a code that is not good is refused with: by RFC 6749 section 5.2, and by GitHub.
+const BAD_CODES: [&str; 2] = ["invalid_grant", "bad_verification_code"];
+
+impl From<ProviderError> for VouchError {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::NoLonger(_) => Self::NotAdmitted,
+            ProviderError::Refused(ref code) if BAD_CODES.contains(&code.as_str()) => {
+                Self::BadCode(error)
+            }
+            ProviderError::MixUp => Self::BadCode(error),
+            ProviderError::Refused(_)
+            | ProviderError::IdToken(_)
+            | ProviderError::Clock { .. }
+            | ProviderError::NothingToAskBy
+            | ProviderError::Unreachable(_)
+            | ProviderError::Status(_)
+            | ProviderError::Malformed(_)
+            | ProviderError::Unsupported => Self::Provider(error),
+        }
+    }
+}
+
+impl From<StoreError> for VouchError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(Conflict::Linked | Conflict::Email) => Self::Taken,
+            // Deleted, switched off or unlinked meanwhile.
+            StoreError::Conflict(Conflict::Gone) => Self::NotAdmitted,
+            error @ (StoreError::Conflict(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Failed(_)
+            | StoreError::Schema(_)
+            | StoreError::Corrupt(_)) => Self::Store(error),
+        }
+    }
+}
+
+impl From<OpenError> for VouchError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => error.into(),
+            OpenError::Sign(_) | OpenError::Cookie => Self::Session(error),
+        }
+    }
+}
+
+impl VouchError {
+    /// Whether the browser only lost what it was sent away with: it may be sent away once more.
+    #[must_use]
+    pub const fn is_lost_state(&self) -> bool {
+        matches!(self, Self::NoState | Self::OldState | Self::ForeignState)
+    }
+
+    /// Whether whoever sent the request has tried something that is counted.
+    pub(super) const fn is_guess(&self) -> bool {
+        matches!(
+            self,
+            Self::NoState
+                | Self::OldState
+                | Self::ForeignState
+                | Self::BadCode(_)
+                | Self::NotAdmitted
+                | Self::Provider(_)
+        )
+    }
+
+    /// The code that JSON tells.
+    fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(code) => code.as_deref(),
+            Self::NoState => Some("ACCESS_TOKEN_DECODE_ERROR"),
+            Self::OldState => Some("ACCESS_TOKEN_ALREADY_EXPIRED"),
+            Self::ForeignState => Some("OAUTH_INVALID_STATE"),
+            Self::NoEmail => Some("OAUTH_NOT_AVAILABLE_EMAIL"),
+            Self::Taken => Some("OAUTH_USER_ALREADY_EXISTS"),
+            Self::NotAdmitted => Some("LOGIN_BAD_CREDENTIALS"),
+            Self::NotVerified => Some("LOGIN_USER_NOT_VERIFIED"),
+            Self::Unknown
+            | Self::NoCode
+            | Self::OtherPerson
+            | Self::Anonymous
+            | Self::Provider(_)
+            | Self::BadCode(_)
+            | Self::TooMany(_)
+            | Self::Store(_)
+            | Self::Session(_) => None,
+        }
+    }
+
+    /// What people read: nothing of what the provider said.
+    fn words(&self, provider: &str) -> Option<Text> {
+        Some(match self {
+            Self::Refused(_) => Text::of("vouching-refused").with("provider", provider),
+            Self::NoCode
+            | Self::NoState
+            | Self::OldState
+            | Self::ForeignState
+            | Self::BadCode(_) => Text::of("vouching-lost").with("provider", provider),
+            Self::OtherPerson => Text::of("vouching-other-person"),
+            Self::NoEmail => Text::of("vouching-no-email").with("provider", provider),
+            Self::Taken => Text::of("vouching-taken").with("provider", provider),
+            Self::NotAdmitted => Text::of("vouching-not-admitted").with("provider", provider),
+            Self::NotVerified => Text::of("vouching-not-verified"),
+            Self::Provider(_) => Text::of("vouching-failed").with("provider", provider),
+            Self::Unknown
+            | Self::Anonymous
+            | Self::TooMany(_)
+            | Self::Store(_)
+            | Self::Session(_) => return None,
+        })
+    }
+
+    /// The answer, page and JSON alike; `provider` as people call it. What is not for the client is logged.
+    #[must_use]
+    pub fn failure(self, provider: &str) -> Failure {
+        let status = match &self {
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::Anonymous => StatusCode::UNAUTHORIZED,
+            Self::Provider(error) => {
+                tracing::warn!(provider, error = %Causes(error), "the provider failed");
+                StatusCode::BAD_GATEWAY
+            }
+            Self::BadCode(error) => {
+                tracing::info!(provider, error = %Causes(error), "a code was not good");
+                StatusCode::BAD_REQUEST
+            }
+            Self::Refused(_)
+            | Self::NoCode
+            | Self::NoState
+            | Self::OldState
+            | Self::ForeignState
+            | Self::OtherPerson
+            | Self::NoEmail
+            | Self::Taken
+            | Self::NotVerified
+            | Self::NotAdmitted => StatusCode::BAD_REQUEST,
+            Self::TooMany(after) => return Failure::too_many(*after),
+            Self::Store(_) | Self::Session(_) => return self.unplanned(),
+        };
+        let failure = match self.words(provider) {
+            Some(words) => Failure::new(status).explanation(words),
+            None => Failure::new(status),
+        };
+        match self.code() {
+            Some(code) => failure.detail(code),
+            None => failure,
+        }
+    }
+
+    fn unplanned(self) -> Failure {
+        if let Self::Store(error) = self { store_failure(error) } else { self.into() }
+    }
+}

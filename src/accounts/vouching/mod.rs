@@ -1,0 +1,106 @@
+//! Signing in by a provider that vouches for somebody: a browser is sent away with a sealed state and comes
+//! back with a code; what the provider then says leads to an account.
+//!
+//! What a provider speaks stands in `identity::provider`. Kept out: how an answer is written.
+
+mod arrival;
+mod departure;
+mod error;
+mod keeping;
+mod linking;
+mod notice;
+mod recheck;
+mod state;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+pub use arrival::{Arrival, Arrived};
+pub use departure::{Departure, Gone, read_departure};
+pub use error::VouchError;
+pub use linking::ShownLink;
+pub use notice::Farewell;
+pub use state::Errand;
+
+use super::visit::Visit;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::identity::provider::{Provider, ProviderError, Providers};
+
+/// Codes that are redeemed at a time: each holds a connection to a provider.
+const REDEEMED_AT_ONCE: usize = 64;
+
+/// The providers in force. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Vouching {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    providers: ArcSwap<Providers>,
+    redeeming: Semaphore,
+}
+
+impl Vouching {
+    /// Nobody vouches.
+    #[must_use]
+    pub fn none() -> Self {
+        let redeeming = Semaphore::new(REDEEMED_AT_ONCE);
+        Self { inner: Arc::new(Inner { providers: ArcSwap::default(), redeeming }) }
+    }
+
+    /// The providers of a configuration.
+    ///
+    /// # Errors
+    /// [`ProviderError`]: no connection can be made at all.
+    pub fn new(settings: &[Arc<config::Provider>], clock: &Clock) -> Result<Self, ProviderError> {
+        let vouching = Self::none();
+        vouching.configure(settings, clock)?;
+        Ok(vouching)
+    }
+
+    /// Puts the providers of a changed configuration in force; what is known of those that stayed the same
+    /// is kept.
+    ///
+    /// # Errors
+    /// As [`Vouching::new`]; the former ones stay in force then.
+    pub fn configure(
+        &self,
+        settings: &[Arc<config::Provider>],
+        clock: &Clock,
+    ) -> Result<(), ProviderError> {
+        let renewed = self.inner.providers.load().renewed(settings, clock)?;
+        self.inner.providers.store(Arc::new(renewed));
+        Ok(())
+    }
+
+    /// All of them, as their buttons stand.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Provider>> {
+        self.inner.providers.load().list().to_vec()
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<Provider>> {
+        self.inner.providers.load().get(name)
+    }
+}
+
+/// Whether people can sign in by providers at the host that a request was made to: they come back to
+/// `public_url`, and cookies of other hosts do not come along.
+#[must_use]
+pub fn is_offered(visit: &Visit) -> bool {
+    visit.own_origin.host == visit.config.public_url.host
+}
+
+/// A provider that did not answer in time.
+fn too_long() -> ProviderError {
+    ProviderError::Unreachable("it took too long".to_owned())
+}
+
+/// An address below the portal as others know it.
+fn address(config: &Config, page: &str) -> String {
+    format!("{}{}/{page}", config.public_url, config.portal.path)
+}

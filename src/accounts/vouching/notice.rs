@@ -1,0 +1,91 @@
+//! Signing out at a provider as well, and being told by one that somebody signed out there.
+
+use url::Url;
+
+use super::{VouchError, address};
+use crate::accounts::visit::Visit;
+use crate::accounts::{Accounts, Actor};
+use crate::identity::keys::sha256;
+use crate::identity::user::Method;
+use crate::session::Identity;
+use crate::store::{Changed, Conflict, Notice, StoreError};
+use crate::telemetry::log::Causes;
+
+/// Longest logout token that is looked at.
+const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// Where a browser signs out at a provider.
+#[derive(Debug)]
+pub struct Farewell {
+    /// The provider's address.
+    pub url: Url,
+    /// The provider as people call it.
+    pub label: String,
+}
+
+impl Accounts {
+    /// Where a browser that signs out of this session is to go, so that it is signed out at the provider
+    /// the session came from as well. To be asked before the session ends. A provider that cannot be asked
+    /// keeps nobody from signing out here. The ID token does not go along as a hint: no token of a provider
+    /// ever leaves the gateway; the client's name, which does, tells the provider who asks.
+    pub async fn farewell(&self, visit: &Visit, identity: &Identity) -> Option<Farewell> {
+        if identity.session().method != Method::Provider {
+            return None;
+        }
+        let store = self.people.store();
+        let loaded = store.find_session(&identity.session().id).await.ok().flatten()?;
+        let key = loaded.session.origin?.link;
+        let provider = self.vouching.get(&key.provider)?;
+        let back = address(&visit.config, "logout");
+        let url = provider.logout_url(None, &back, "").await?;
+        Some(Farewell { url, label: provider.settings().label.clone() })
+    }
+
+    /// Ends the sessions that a provider's logout token names (OpenID Connect Back-Channel Logout 1.0). It
+    /// works once.
+    ///
+    /// # Errors
+    /// [`VouchError`].
+    pub async fn heed_logout(
+        &self,
+        name: &str,
+        token: &str,
+        from: &Actor,
+    ) -> Result<(), VouchError> {
+        let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
+        let attempt = self
+            .limits
+            .begin_link(from.address)
+            .map_err(|limited| VouchError::TooMany(limited.retry_after))?;
+        if token.is_empty() || token.len() > LONGEST_TOKEN {
+            return Err(VouchError::NoState);
+        }
+        let notice = match provider.read_logout_token(token).await {
+            Ok(notice) => notice,
+            Err(error) => {
+                tracing::warn!(provider = name, error = %Causes(&error), "a logout token is refused");
+                return Err(VouchError::NoState);
+            }
+        };
+        attempt.take_back();
+        let mut event = from.event(self.people.now(), "sign-out", None);
+        event.detail = format!("{name}: signed out there");
+        let which = Notice {
+            provider: name,
+            subject: notice.subject.as_deref(),
+            session: notice.session.as_deref(),
+            once: (sha256(format!("logout\n{name}\n{}", notice.id).as_bytes()), notice.until),
+        };
+        match self.people.store().delete_noticed_sessions(&which, &event).await {
+            Ok(ended) => {
+                for id in ended {
+                    self.sessions.apply(&Changed::Session(id));
+                }
+                Ok(())
+            }
+            // It came before, or speaks of somebody else's session.
+            Err(StoreError::Conflict(Conflict::Token | Conflict::Gone)) => Err(VouchError::NoState),
+            Err(error) => Err(VouchError::Store(error)),
+        }
+    }
+}

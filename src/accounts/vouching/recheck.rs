@@ -1,0 +1,148 @@
+//! Asking providers now and then whether they still vouch for the people who are signed in by them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use super::{keeping, too_long};
+use crate::accounts::{Accounts, Actor};
+use crate::identity::provider::{Provider, Tokens, Vouched};
+use crate::store::{Changed, Conflict, DueCheck, LinkKey, LinkRow, Sighting, StoreError};
+use crate::telemetry::log::Causes;
+
+/// Links looked at in one go.
+const BATCH: u32 = 100;
+/// Providers asked at a time.
+const AT_ONCE: usize = 8;
+/// Over one question.
+const ASKED_WITHIN: Duration = Duration::from_secs(30);
+/// When a provider that could not be asked is asked again, and when somebody else may ask in the place of a
+/// node that died over it.
+const RETRY: Duration = Duration::from_mins(5);
+/// How often it is looked whether somebody is due.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Accounts {
+    /// Asks for as long as it is polled.
+    pub async fn recheck(self) {
+        let mut is_failing = false;
+        loop {
+            let asks = self.vouching.list().iter().any(|one| one.settings().recheck.is_some());
+            if asks {
+                match self.recheck_due().await {
+                    Ok(()) => is_failing = false,
+                    // Said once: the store's own trouble is logged where it is followed.
+                    Err(_) if is_failing => {}
+                    Err(error) => {
+                        is_failing = true;
+                        tracing::warn!(error = %Causes(&error), "links could not be read");
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks the providers of everybody who is due. A link is taken by one node.
+    async fn recheck_due(&self) -> Result<(), StoreError> {
+        let now = self.people.now();
+        let due = self.people.store().find_due_checks(now, RETRY, BATCH).await?;
+        let asked = due.into_iter().filter(|due| due.has_session).map(|due| self.ask(due));
+        futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
+        Ok(())
+    }
+
+    async fn ask(&self, due: DueCheck) {
+        let link = due.link;
+        let Some(provider) = self.vouching.get(&link.key.provider) else { return };
+        let Some(tokens) = keeping::open(&self.sessions, &link.key, link.tokens.as_deref()) else {
+            return;
+        };
+        let asking = provider.recheck(&tokens, &link.key.subject);
+        let answer = tokio::time::timeout(ASKED_WITHIN, asking).await;
+        let answer = answer.unwrap_or_else(|_| Err(too_long()));
+        let settled = match answer {
+            Ok(vouched) if is_still(&link, &vouched) => {
+                self.see_again(&provider, &link, &tokens, &vouched).await
+            }
+            Ok(_) => self.end_vouching(&link, "no longer among `who`").await,
+            Err(error) if error.vouches_no_longer() => {
+                self.end_vouching(&link, "no longer vouched for").await
+            }
+            Err(error) => {
+                let provider = &*link.key.provider;
+                tracing::warn!(provider, error = %Causes(&error), "a provider could not be asked");
+                return;
+            }
+        };
+        match settled {
+            // Signed in anew, unlinked or deleted meanwhile.
+            Ok(()) | Err(StoreError::Conflict(Conflict::Gone)) => {}
+            Err(error) => tracing::warn!(
+                error = %Causes(&error),
+                "what a provider said could not be written down"
+            ),
+        }
+    }
+
+    async fn see_again(
+        &self,
+        provider: &Arc<Provider>,
+        link: &LinkRow,
+        before: &Tokens,
+        vouched: &Vouched,
+    ) -> Result<(), StoreError> {
+        let now = self.people.now();
+        let sighting = Sighting {
+            key: link.key.clone(),
+            issuer: vouched.issuer.clone(),
+            email: vouched.email.clone(),
+            tokens: keeping::seal(&self.sessions, &link.key, &vouched.tokens, Some(before)),
+            roles: vouched.roles.clone(),
+            at: now,
+            next_check: provider.settings().recheck.map(|every| now.after(every)),
+            replaces: link.tokens.clone(),
+        };
+        if let Some(user) = self.people.store().update_link(&sighting).await? {
+            self.sessions.apply(&Changed::User(user));
+        }
+        Ok(())
+    }
+
+    /// Takes away what the link gave and ends the sessions that came from it.
+    async fn end_vouching(&self, link: &LinkRow, why: &str) -> Result<(), StoreError> {
+        let sighting = Sighting {
+            key: link.key.clone(),
+            issuer: link.issuer.clone().unwrap_or_default(),
+            email: None,
+            tokens: None,
+            roles: Vec::new(),
+            at: self.people.now(),
+            next_check: None,
+            replaces: link.tokens.clone(),
+        };
+        if let Some(user) = self.people.store().update_link(&sighting).await? {
+            self.sessions.apply(&Changed::User(user));
+        }
+        self.end_sessions_of(&link.key, why).await
+    }
+
+    /// Ends sessions that came from an account at a provider, here at once.
+    async fn end_sessions_of(&self, key: &LinkKey, why: &str) -> Result<(), StoreError> {
+        let mut event = Actor::default().event(self.people.now(), "sign-out", None);
+        event.detail = format!("{}: {why}", key.provider);
+        let ended = self.people.store().delete_provider_sessions(key, &event).await?;
+        for id in ended {
+            self.sessions.apply(&Changed::Session(id));
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is the same person, and they may still come.
+fn is_still(link: &LinkRow, vouched: &Vouched) -> bool {
+    let is_same = vouched.subject == link.key.subject
+        && link.issuer.as_ref().is_none_or(|issuer| *issuer == vouched.issuer);
+    is_same && vouched.is_admitted
+}

@@ -1,0 +1,197 @@
+//! Signing in by a provider, as JSON (`accounts-http` section 7). Navigations get pages, which are the
+//! portal's.
+
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::json;
+
+use super::bodies::{UserBody, json};
+use super::endpoint::Access;
+use super::{Api, refuse_foreign, unauthorized};
+use crate::accounts::visit::{Answer, Visit, empty, form_failure};
+use crate::accounts::vouching::{Arrival, Departure, Errand, VouchError, read_departure};
+use crate::config::Config;
+use crate::identity::user::Person;
+use crate::web::failure::Failure;
+use crate::web::form::{Form, FormError, RequestBody};
+
+/// An address of a provider's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Leg {
+    pub(super) provider: String,
+    pub(super) step: Step,
+}
+
+/// What is done there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// A browser asks where to go.
+    Depart(Errand),
+    /// It comes back.
+    Arrive(Errand),
+    /// The provider says that somebody signed out there.
+    Notice,
+}
+
+impl Step {
+    /// Every step.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Depart(Errand::SignIn),
+        Self::Arrive(Errand::SignIn),
+        Self::Notice,
+        Self::Depart(Errand::Link),
+        Self::Arrive(Errand::Link),
+    ];
+}
+
+impl Leg {
+    /// The address below `portal.path`.
+    pub(super) fn path(&self) -> String {
+        let provider = &self.provider;
+        match self.step {
+            Step::Depart(Errand::SignIn) => format!("{provider}/authorize"),
+            Step::Arrive(Errand::SignIn) => format!("{provider}/callback"),
+            Step::Notice => format!("{provider}/backchannel-logout"),
+            Step::Depart(Errand::Link) => format!("associate/{provider}/authorize"),
+            Step::Arrive(Errand::Link) => format!("associate/{provider}/callback"),
+        }
+    }
+
+    /// The address at the segments below `portal.path`, whether or not there is such a provider.
+    pub(super) fn of(segments: &[&str]) -> Option<Self> {
+        let (provider, step) = match segments {
+            [provider, "authorize"] => (provider, Step::Depart(Errand::SignIn)),
+            [provider, "callback"] => (provider, Step::Arrive(Errand::SignIn)),
+            [provider, "backchannel-logout"] => (provider, Step::Notice),
+            ["associate", provider, "authorize"] => (provider, Step::Depart(Errand::Link)),
+            ["associate", provider, "callback"] => (provider, Step::Arrive(Errand::Link)),
+            _ => return None,
+        };
+        Some(Self { provider: (*provider).to_owned(), step })
+    }
+
+    pub(super) fn is_there(&self, config: &Config, is_navigation: bool) -> bool {
+        let is_configured = config.providers.iter().any(|known| known.name == self.provider);
+        is_configured && (self.step == Step::Notice || !is_navigation)
+    }
+
+    /// Only somebody signed in links an account.
+    pub(super) const fn access(&self) -> Access {
+        match self.step {
+            Step::Depart(Errand::Link) | Step::Arrive(Errand::Link) => Access::SignedIn,
+            Step::Depart(Errand::SignIn) | Step::Arrive(Errand::SignIn) | Step::Notice => {
+                Access::Anybody
+            }
+        }
+    }
+
+    pub(super) const fn methods(&self) -> &'static [Method] {
+        match self.step {
+            Step::Depart(_) | Step::Arrive(_) => &[Method::GET],
+            Step::Notice => &[Method::POST],
+        }
+    }
+}
+
+impl Api {
+    pub(super) async fn vouch<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        leg: &Leg,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        match leg.step {
+            Step::Depart(errand) => self.depart(visit, &leg.provider, errand).await,
+            Step::Arrive(errand) => self.arrive(visit, &leg.provider, errand).await,
+            Step::Notice => self.heed_logout(visit, &leg.provider, body).await,
+        }
+    }
+
+    async fn depart(
+        &self,
+        visit: &Visit,
+        provider: &str,
+        errand: Errand,
+    ) -> Result<Answer, Failure> {
+        refuse_foreign(visit, true)?;
+        let read = read_departure(visit);
+        let (query, scopes) = read.map_err(|_| Failure::new(StatusCode::BAD_REQUEST))?;
+        let going = Departure { provider, errand, query: &query, scopes: &scopes };
+        let gone = self.accounts.depart(visit, going).await;
+        let gone = gone.map_err(|error| failure_of(visit, error, provider))?;
+        let body = json!({ "authorization_url": gone.url.as_str() });
+        let mut answer = json(StatusCode::OK, &body)?;
+        gone.cookies.into_iter().for_each(|cookie| add_cookie(&mut answer, Some(cookie)));
+        Ok(answer)
+    }
+
+    async fn arrive(
+        &self,
+        visit: &Visit,
+        provider: &str,
+        errand: Errand,
+    ) -> Result<Answer, Failure> {
+        refuse_foreign(visit, true)?;
+        if visit.method == Method::HEAD {
+            return Err(Failure::new(StatusCode::BAD_REQUEST));
+        }
+        let query = read_query(visit)?;
+        let coming = Arrival { provider, errand, query: &query };
+        let arrived = self.accounts.arrive(visit, coming).await?;
+        let mut answer = match arrived.outcome {
+            Ok((_, Some(session))) => {
+                let mut answer = empty(StatusCode::NO_CONTENT);
+                add_cookie(&mut answer, Some(session));
+                answer
+            }
+            Ok((user, None)) => json(StatusCode::OK, &UserBody::of(&Person::of(&user)))?,
+            Err(error) => {
+                let failure = failure_of(visit, error, &arrived.label);
+                failure.as_json(&visit.request_id)
+            }
+        };
+        add_cookie(&mut answer, arrived.clear);
+        Ok(answer)
+    }
+
+    /// OpenID Connect Back-Channel Logout 1.0 section 2.5 to 2.8.
+    async fn heed_logout<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        provider: &str,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        let form = match Form::read(&visit.headers, body).await {
+            Ok(form) => form,
+            Err(FormError::NotAForm) => Form::default(),
+            Err(error) => return Err(form_failure(&error)),
+        };
+        let token = form.get("logout_token").unwrap_or_default();
+        match self.accounts.heed_logout(provider, token, &visit.actor()).await {
+            Ok(()) => Ok(empty(StatusCode::OK)),
+            Err(VouchError::NoState) => {
+                Err(Failure::new(StatusCode::BAD_REQUEST).detail("invalid_request"))
+            }
+            Err(error) => Err(error.failure(provider)),
+        }
+    }
+}
+
+fn failure_of(visit: &Visit, error: VouchError, provider: &str) -> Failure {
+    if matches!(error, VouchError::Anonymous) {
+        unauthorized(visit)
+    } else {
+        error.failure(provider)
+    }
+}
+
+fn read_query(visit: &Visit) -> Result<Form, Failure> {
+    Form::from_query(visit.target.query().unwrap_or_default())
+        .map_err(|_| Failure::new(StatusCode::BAD_REQUEST))
+}
+
+fn add_cookie(answer: &mut Answer, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+}

@@ -1,0 +1,216 @@
+//! A provider that lies, through the whole gateway: tokens for others, of others, signed in no way.
+
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use portcullis::clock::Clock;
+use serde_json::{Value, json};
+
+use super::{YAML, me, parameter};
+use crate::harness::Gateway;
+use crate::raw::{Client, Response};
+use crate::upstream::Upstream;
+
+/// What it says the next time somebody redeems a code.
+#[derive(Clone, Default)]
+struct Told {
+    id_token: String,
+}
+
+/// A provider of OpenID Connect that signs whatever a test wants.
+struct Liar {
+    server: Upstream,
+    told: Arc<Mutex<Told>>,
+    signing: Vec<u8>,
+    x: String,
+    y: String,
+}
+
+fn written(body: &Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+impl Liar {
+    fn start() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let signing = pair.to_pkcs8v1().unwrap().as_ref().to_vec();
+        let point = pair.public_key().as_ref();
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let (x, y) = (part(&point[1..33]), part(&point[33..65]));
+        let server = Upstream::start();
+        let issuer = server.url();
+        let metadata = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/auth"),
+            "token_endpoint": format!("{issuer}/token"),
+            "jwks_uri": format!("{issuer}/jwks"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["none", "HS256", "ES256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        });
+        server.answers("/.well-known/openid-configuration", written(&metadata));
+        let keys = json!({ "keys": [
+            { "kty": "EC", "crv": "P-256", "use": "sig", "kid": "one", "alg": "ES256", "x": x, "y": y },
+        ] });
+        server.answers("/jwks", written(&keys));
+        let told: Arc<Mutex<Told>> = Arc::default();
+        let saying = Arc::clone(&told);
+        server.at("/token", move |mut exchange| {
+            let told = saying.lock().unwrap().clone();
+            async move {
+                exchange.read_body().await;
+                let answer = json!({
+                    "access_token": "an-access-token", "token_type": "Bearer", "expires_in": 60,
+                    "id_token": told.id_token,
+                });
+                exchange.write(written(&answer)).await.then_some(exchange)
+            }
+        });
+        Self { server, told, signing, x, y }
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
+        encode(&header, claims, &EncodingKey::from_ec_der(&self.signing)).unwrap()
+    }
+
+    fn claims(&self, nonce: &str) -> Value {
+        let now = Clock::system().now().as_seconds();
+        json!({
+            "iss": self.server.url(), "aud": "the-client", "sub": "ann", "iat": now, "exp": now + 300,
+            "nonce": nonce, "email": "ann@example.com", "email_verified": true,
+        })
+    }
+}
+
+/// A token put together by hand.
+fn by_hand(header: &Value, claims: &Value, signature: &[u8]) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// HS256 under a key that everybody knows: the public one.
+fn under_public_key(liar: &Liar, claims: &Value) -> String {
+    let key = format!("{}{}", liar.x, liar.y);
+    let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+    encode(&header, claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
+}
+
+type Make = Box<dyn Fn(&Liar, Value) -> String>;
+
+fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+/// A good token but for one claim.
+fn changed(name: &'static str, value: Value) -> Make {
+    Box::new(move |liar, claims| liar.sign(&with(claims, name, value.clone())))
+}
+
+/// Claims that are not for us, or not now.
+fn foreign_claims() -> Vec<(&'static str, Make)> {
+    vec![
+        ("another audience", changed("aud", json!("another-client"))),
+        ("no audience", changed("aud", json!(null))),
+        ("an empty audience", changed("aud", json!([]))),
+        ("several, and another is authorised", changed("aud", json!(["the-client", "other"]))),
+        ("another is authorised", changed("azp", json!("other"))),
+        ("another issuer", changed("iss", json!("https://evil.example"))),
+        ("no subject", changed("sub", json!(""))),
+        ("a subject that is none", changed("sub", json!(7))),
+        ("another nonce", changed("nonce", json!("another"))),
+        ("no nonce", changed("nonce", json!(null))),
+        ("past its end", changed("exp", json!(1))),
+        ("from the future", changed("iat", json!(i64::from(u32::MAX)))),
+    ]
+}
+
+/// Signatures that are none of the provider's keys.
+fn wrong_signatures() -> Vec<(&'static str, Make)> {
+    let unsigned = |alg: &'static str| -> Make {
+        Box::new(move |_, claims| by_hand(&json!({ "alg": alg, "kid": "one" }), &claims, b""))
+    };
+    vec![
+        ("no algorithm", unsigned("none")),
+        ("none in other letters", unsigned("NoNe")),
+        ("a shared key", Box::new(|liar, claims| under_public_key(liar, &claims))),
+        (
+            "a signature of zeroes",
+            Box::new(|_, claims| {
+                by_hand(&json!({ "alg": "ES256", "kid": "one" }), &claims, &[0; 64])
+            }),
+        ),
+        (
+            "a key of its own",
+            Box::new(|_, claims| {
+                let other = Liar::start();
+                let jwk = json!({ "kty": "EC", "crv": "P-256", "x": other.x, "y": other.y });
+                let mut header = Header::new(Algorithm::ES256);
+                header.jwk = serde_json::from_value(jwk).ok();
+                encode(&header, &claims, &EncodingKey::from_ec_der(&other.signing)).unwrap()
+            }),
+        ),
+        (
+            "claims changed under a good signature",
+            Box::new(|liar, claims| {
+                let good = liar.sign(&claims);
+                let mut parts: Vec<&str> = good.split('.').collect();
+                let evil = URL_SAFE_NO_PAD.encode(with(claims, "sub", json!("admin")).to_string());
+                parts[1] = &evil;
+                parts.join(".")
+            }),
+        ),
+        ("no token", Box::new(|_, _| String::new())),
+        ("no token at all", Box::new(|_, _| "a.b.c".to_owned())),
+    ]
+}
+
+/// Comes back from the provider, which hands out what `make` makes of good claims.
+async fn come_back(gateway: &Gateway, liar: &Liar, make: &Make) -> (Client, Response) {
+    let client = gateway.client();
+    let gone = client.visit("/auth/corp/authorize").send().await.expect(303);
+    let claims = liar.claims(&parameter(gone.location(), "nonce"));
+    liar.told.lock().unwrap().id_token = make(liar, claims);
+    let state = parameter(gone.location(), "state");
+    let answer = client.get(&format!("/auth/corp/callback?code=x&state={state}")).send().await;
+    (client, answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
+    let (app, liar) = (Upstream::start(), Liar::start());
+    let provider = format!(
+        "{{ corp: {{ kind: oidc, issuer: \"{}\", client_id: the-client, \
+         client_secret: \"a-secret-of-tests\", who: anyone, register: true }} }}",
+        liar.server.url()
+    );
+    let gateway = Gateway::builder(YAML)
+        .with("APP", &app.url())
+        .key("providers", &provider)
+        .key("limits", "{ auth: { links_per_address: off } }")
+        .start()
+        .await;
+    for (what, make) in foreign_claims().iter().chain(&wrong_signatures()) {
+        let (client, answer) = come_back(&gateway, &liar, make).await;
+        assert_eq!(answer.status, 502, "{what}: {}", answer.text());
+        assert_eq!(answer.detail(), "Bad Gateway", "{what}");
+        client.get("/auth/users/me").send().await.expect(401);
+    }
+    let good: Make = Box::new(|liar, claims| liar.sign(&claims));
+    let (client, answer) = come_back(&gateway, &liar, &good).await;
+    answer.expect(204);
+    assert_eq!(me(&client).await["email"], "ann@example.com");
+    // A token is good once: the next sign-in has another nonce.
+    let kept = liar.told.lock().unwrap().id_token.clone();
+    let again: Make = Box::new(move |_, _| kept.clone());
+    come_back(&gateway, &liar, &again).await.1.expect(502);
+}
