@@ -316,6 +316,6 @@ fn is_recently_vouched_for(identity: &Identity, now: Timestamp) -> bool {
     session.method == Method::Provider && now.since(session.created_at) < RECENT
 }
 
-fn acting(by: &Identity, from: &Actor) -> Actor {
+pub(super) fn acting(by: &Identity, from: &Actor) -> Actor {
     Actor { name: by.user().email.to_string(), ..from.clone() }
 }

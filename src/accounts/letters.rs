@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Accounts, Actor, LinkKind, Mistake, People};
+use super::{Accounts, Actor, Link, LinkKind, Mistake, People};
 use crate::config::Config;
 use crate::identity::user::{InvalidEmail, User, fold_email};
 use crate::mail::{Addressee, AskError, Desk, DeskError};
@@ -64,37 +64,66 @@ impl LetterDesk {
 
     /// The account a letter is for: once it was found, that one and no other, and only while it has
     /// the e-mail the letter was asked for with.
-    async fn find(&self, letter: &HeldLetter) -> Result<Option<User>, StoreError> {
+    async fn find(&self, kind: LinkKind, letter: &HeldLetter) -> Result<Option<User>, StoreError> {
         let store = self.people.store();
         let found = match letter.subject {
             Some(id) => store.find_user(id).await?,
             None => store.find_user_by_email(&letter.recipient).await?,
         };
         let is_for = |user: &User| *user.email_folded == *letter.recipient;
-        Ok(found.filter(is_for).filter(|user| may_get(letter.kind, user)))
+        Ok(found.filter(is_for).filter(|user| may_get(kind, user)))
+    }
+
+    /// A link for an account.
+    async fn to_account(
+        &self,
+        kind: LinkKind,
+        letter: &HeldLetter,
+    ) -> Result<Option<Addressee>, DeskError> {
+        let Some(user) = self.find(kind, letter).await? else { return Ok(None) };
+        match self.people.issue_link(&user, kind, &self.config).await {
+            Ok(Link { url, expires_at }) => Ok(Some(Addressee {
+                user: Some(user.id),
+                email: user.email,
+                link: url,
+                expires_at,
+            })),
+            // Gone or switched off since it was looked up.
+            Err(Mistake::Conflict(Conflict::Gone)) => Ok(None),
+            Err(mistake) => Err(mistake.into()),
+        }
+    }
+
+    /// A link for somebody who has no account yet.
+    async fn to_guest(&self, letter: &HeldLetter) -> Result<Option<Addressee>, DeskError> {
+        let Some(invitation) = self.people.invitation_of(&letter.recipient).await? else {
+            return Ok(None);
+        };
+        let link = self.people.invitation_link(&invitation, &self.config).await?;
+        let email = invitation.email;
+        Ok(link.map(|Link { url, expires_at }| Addressee {
+            user: None,
+            email,
+            link: url,
+            expires_at,
+        }))
     }
 }
 
 /// Mail goes only to people who may sign in, and nobody verifies an e-mail twice.
-const fn may_get(kind: LetterKind, user: &User) -> bool {
+const fn may_get(kind: LinkKind, user: &User) -> bool {
     match kind {
-        LetterKind::Reset => user.is_active,
-        LetterKind::Verify => user.is_active && !user.is_verified,
+        LinkKind::Reset => user.is_active,
+        LinkKind::Verify => user.is_active && !user.is_verified,
     }
 }
 
 impl Desk for LetterDesk {
     async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, DeskError> {
-        let Some(user) = self.find(letter).await? else { return Ok(None) };
-        let kind = match letter.kind {
-            LetterKind::Reset => LinkKind::Reset,
-            LetterKind::Verify => LinkKind::Verify,
-        };
-        match self.people.issue_link(&user, kind, &self.config).await {
-            Ok(link) => Ok(Some(Addressee { user: user.id, email: user.email, link: link.url })),
-            // Gone or switched off since it was looked up.
-            Err(Mistake::Conflict(Conflict::Gone)) => Ok(None),
-            Err(mistake) => Err(mistake.into()),
+        match letter.kind {
+            LetterKind::Reset => self.to_account(LinkKind::Reset, letter).await,
+            LetterKind::Verify => self.to_account(LinkKind::Verify, letter).await,
+            LetterKind::Invite => self.to_guest(letter).await,
         }
     }
 }

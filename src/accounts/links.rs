@@ -305,12 +305,13 @@ fn settle(attempt: Attempt<'_, 1>, outcome: Result<User, Mistake>) -> Result<Use
     })
 }
 
-fn write_token(user: Uuid, random: &[u8; RANDOM]) -> String {
+/// The token of a link for an account or an invitation.
+pub(super) fn write_token(user: Uuid, random: &[u8; RANDOM]) -> String {
     URL_SAFE_NO_PAD.encode([user.as_bytes().as_slice(), random].concat())
 }
 
 /// The id in a token of the right shape.
-fn read_owner(token: &str) -> Option<Uuid> {
+pub(super) fn read_owner(token: &str) -> Option<Uuid> {
     if token.len() != (ID + RANDOM).div_ceil(3) * 4 {
         return None;
     }
@@ -318,9 +319,14 @@ fn read_owner(token: &str) -> Option<Uuid> {
     Uuid::from_slice(bytes.get(..ID)?).ok()
 }
 
-/// A token as it is stored: neither part can hold the line break between them.
+/// A token of an account as it is stored.
 fn digest_of(token: &str, user: &User) -> [u8; 32] {
-    sha256(format!("{token}\n{}", user.email_folded).as_bytes())
+    digest_with(token, &user.email_folded)
+}
+
+/// A token as it is stored: neither part can hold the line break between them.
+pub(super) fn digest_with(token: &str, email_folded: &str) -> [u8; 32] {
+    sha256(format!("{token}\n{email_folded}").as_bytes())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod change;
 mod draft;
+mod invitations;
 mod letters;
 mod links;
 mod people;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use change::{Change, ChangeError, Confirmation, OwnChange};
 pub use draft::{Actor, Draft, Mistake};
+pub use invitations::{Acceptance, Guest, InvitationState, InviteError, Way};
 pub use letters::{LetterDesk, TypedEmail};
 pub use links::{Link, LinkError, LinkKind, LinkState};
 pub use people::{People, SetUpLink, read_id};

@@ -293,6 +293,7 @@ mod tests {
             deny_profile: false,
         };
         let rules = AccountRules {
+            invitation_lifetime: Duration::from_hours(168),
             registration: Registration::Closed,
             require_verified: false,
             email_domains: Vec::new(),

@@ -143,6 +143,10 @@ pub(super) enum Complaint {
     NotAnEmail(&'static str, String),
     /// A field is no text: field, what was sent.
     NotText(&'static str, Value),
+    /// A field is no list: field, what was sent.
+    NotAList(&'static str, Value),
+    /// An item of a list is no text: field, place in the list, what was sent.
+    NotTextAt(&'static str, usize, Value),
     /// A field holds a text that does not do: field, why, what was sent.
     Unfit(&'static str, &'static str, String),
     /// A field is no truth value: field, what was sent.
@@ -175,6 +179,14 @@ impl Complaint {
             }),
             Self::NotText(field, input) => json!({
                 "type": "string_type", "loc": ["body", field],
+                "msg": "Input should be a valid string", "input": input,
+            }),
+            Self::NotAList(field, input) => json!({
+                "type": "list_type", "loc": ["body", field],
+                "msg": "Input should be a valid list", "input": input,
+            }),
+            Self::NotTextAt(field, at, input) => json!({
+                "type": "string_type", "loc": ["body", field, at],
                 "msg": "Input should be a valid string", "input": input,
             }),
             Self::Unfit(field, reason, input) => json!({

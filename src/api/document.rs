@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::bodies::{MeBody, Problem, SessionBody, TokenBody, UserBody};
 use super::endpoint::{Access, Endpoint};
+use super::invitations::InvitationBody;
 use super::operation::{Gives, Operation, Takes, endpoints};
 use super::shape::{Field, Kind, Null, Shape};
 use crate::config::Config;
@@ -153,6 +154,8 @@ impl Writer {
             Gives::User => self.reference::<UserBody<'_>>(),
             Gives::Me => self.reference::<MeBody<'_>>(),
             Gives::Token => self.reference::<TokenBody>(),
+            Gives::Invitation => self.reference::<InvitationBody<'_>>(),
+            Gives::Invitations => self.reference::<Vec<InvitationBody<'_>>>(),
             Gives::Document => json!({ "type": "object" }),
             Gives::Departure => json!({
                 "type": "object", "required": ["authorization_url"],
@@ -186,11 +189,15 @@ impl Writer {
 }
 
 fn schema_of(field: &Field) -> Value {
+    if field.kind == Kind::List {
+        return json!({ "type": ["array", "null"], "items": { "type": "string" } });
+    }
     let (kind, format) = match field.kind {
         Kind::Email => ("string", Some("email")),
         Kind::Text => ("string", None),
         Kind::Password => ("string", Some("password")),
         Kind::Flag => ("boolean", None),
+        Kind::List => ("array", None),
     };
     let mut schema = match field.null {
         Null::Refused => json!({ "type": kind }),
@@ -257,7 +264,11 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
             is_known || operation.asks_provider || operation.method != Method::GET,
             "The caller may not do this",
         ),
-        (404, matches!(endpoint, Endpoint::User(_)), "There is no such user"),
+        (
+            404,
+            matches!(endpoint, Endpoint::User(_) | Endpoint::Invitation(_)),
+            "There is nobody and nothing of this id",
+        ),
         (408, has_body, "The body took too long"),
         (413, has_body, "The body is too large"),
         (422, is_json || has_body, "The body does not fit; `detail` lists why"),

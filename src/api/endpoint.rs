@@ -25,6 +25,10 @@ pub(super) enum Endpoint {
     Vouch(Leg),
     /// A user by id; `None` for text that is no id.
     User(Option<Uuid>),
+    /// Invites people.
+    Invitations,
+    /// An invitation by id; `None` for text that is no id.
+    Invitation(Option<Uuid>),
     /// The document of the API.
     Document,
 }
@@ -62,6 +66,8 @@ impl Endpoint {
             ["forgot-password"] => Some(Self::Letter(LetterKind::Reset)),
             ["request-verify-token"] => Some(Self::Letter(LetterKind::Verify)),
             ["users", rest @ ..] => Self::of_users(rest),
+            ["invitations"] => Some(Self::Invitations),
+            ["invitations", id] => Some(Self::Invitation(read_id(id))),
             other => Leg::of(other).map(Self::Vouch),
         }
     }
@@ -90,6 +96,8 @@ impl Endpoint {
             Self::Vouch(leg) => leg.methods(),
             Self::Me => &[Method::GET, Method::PATCH],
             Self::User(_) => &[Method::GET, Method::PATCH, Method::DELETE],
+            Self::Invitations => &[Method::GET, Method::POST],
+            Self::Invitation(_) => &[Method::DELETE],
         }
     }
 
@@ -101,9 +109,11 @@ impl Endpoint {
             | Self::Logout
             | Self::Session
             | Self::Me
-            | Self::Letter(LetterKind::Verify)
+            | Self::Letter(LetterKind::Verify | LetterKind::Invite)
             | Self::Vouch(_)
             | Self::User(_)
+            | Self::Invitations
+            | Self::Invitation(_)
             | Self::Document => false,
         }
     }
@@ -121,6 +131,8 @@ impl Endpoint {
             | Self::Link(_)
             | Self::Letter(_)
             | Self::User(_)
+            | Self::Invitations
+            | Self::Invitation(_)
             | Self::Document => true,
         }
     }
@@ -136,7 +148,7 @@ impl Endpoint {
             | Self::Document => Access::Anybody,
             Self::Vouch(leg) => leg.access(),
             Self::Logout | Self::Me => Access::SignedIn,
-            Self::User(_) => Access::Superuser,
+            Self::User(_) | Self::Invitations | Self::Invitation(_) => Access::Superuser,
         }
     }
 
@@ -179,6 +191,9 @@ mod tests {
             ("verify", Some(Endpoint::Link(LinkKind::Verify))),
             ("forgot-password", Some(Endpoint::Letter(LetterKind::Reset))),
             ("request-verify-token", Some(Endpoint::Letter(LetterKind::Verify))),
+            ("invitations", Some(Endpoint::Invitations)),
+            ("invitations/6f9619ff8b86d011b42d00c04fc964ff", Some(Endpoint::Invitation(id))),
+            ("invitations/x", Some(Endpoint::Invitation(None))),
             ("users/me/sessions", None),
             ("corp/authorize", Leg::of(&["corp", "authorize"]).map(Endpoint::Vouch)),
             (

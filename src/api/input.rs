@@ -23,6 +23,7 @@ pub(super) struct Given(BTreeMap<&'static str, Held>);
 enum Held {
     Text(String),
     Flag(bool),
+    List(Vec<String>),
 }
 
 /// Names alone: values may be passwords.
@@ -65,7 +66,7 @@ impl Given {
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         match self.0.remove(name)? {
             Held::Text(text) => Some(text),
-            Held::Flag(_) => None,
+            Held::Flag(_) | Held::List(_) => None,
         }
     }
 
@@ -73,7 +74,15 @@ impl Given {
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.0.remove(name)? {
             Held::Flag(flag) => Some(flag),
-            Held::Text(_) => None,
+            Held::Text(_) | Held::List(_) => None,
+        }
+    }
+
+    /// A list, if the body has it.
+    pub(super) fn list(&mut self, name: &str) -> Option<Vec<String>> {
+        match self.0.remove(name)? {
+            Held::List(list) => Some(list),
+            Held::Text(_) | Held::Flag(_) => None,
         }
     }
 }
@@ -92,6 +101,8 @@ fn read_field(field: &Field, sent: Option<Value>) -> Result<Option<Held>, Compla
             None if may_hold_flag(&value) => Err(Complaint::NoFlagIn(field.name, value)),
             None => Err(Complaint::NotAFlag(field.name, value)),
         },
+        (Kind::List, Value::Array(items)) => read_list(field.name, items).map(Some),
+        (Kind::List, other) => Err(Complaint::NotAList(field.name, other)),
         (Kind::Email, Value::String(text)) if fold_email(&text).is_err() => {
             Err(Complaint::NotAnEmail(field.name, text))
         }
@@ -102,6 +113,18 @@ fn read_field(field: &Field, sent: Option<Value>) -> Result<Option<Held>, Compla
             Err(Complaint::NotText(field.name, other))
         }
     }
+}
+
+fn read_list(name: &'static str, items: Vec<Value>) -> Result<Held, Complaint> {
+    let texts = items.into_iter().enumerate().map(|(at, item)| match item {
+        Value::String(text) => Ok(text),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => Err(Complaint::NotTextAt(name, at, other)),
+    });
+    texts.collect::<Result<_, _>>().map(Held::List)
 }
 
 /// What pydantic takes for a truth value unless it is told to be strict.

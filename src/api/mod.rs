@@ -8,6 +8,7 @@ mod bodies;
 mod document;
 mod endpoint;
 mod input;
+mod invitations;
 mod letters;
 mod links;
 mod operation;
@@ -137,7 +138,20 @@ impl Api {
             (Endpoint::User(id), Some((identity, _))) => {
                 self.serve_user(visit, identity, *id, body).await
             }
-            (Endpoint::Logout | Endpoint::Me | Endpoint::User(_), None) => Err(unauthorized(visit)),
+            (Endpoint::Invitations, Some((identity, _))) => {
+                self.serve_invitations(visit, identity, body).await
+            }
+            (Endpoint::Invitation(id), Some((identity, _))) => {
+                self.revoke_invitation(visit, identity, *id).await
+            }
+            (
+                Endpoint::Logout
+                | Endpoint::Me
+                | Endpoint::User(_)
+                | Endpoint::Invitations
+                | Endpoint::Invitation(_),
+                None,
+            ) => Err(unauthorized(visit)),
         }
     }
 

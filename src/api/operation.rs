@@ -4,7 +4,7 @@
 use http::Method;
 
 use super::endpoint::{Backend, Endpoint};
-use super::shape::{ASK, CHANGE, OWN_CHANGE, REGISTER, RESET, Shape, VERIFY};
+use super::shape::{ASK, CHANGE, INVITE, OWN_CHANGE, REGISTER, RESET, Shape, VERIFY};
 use super::vouching::{Leg, Step};
 use crate::accounts::LinkKind;
 use crate::accounts::vouching::Errand;
@@ -53,12 +53,15 @@ pub(super) enum Gives {
     Token,
     /// Where to go at a provider.
     Departure,
+    Invitation,
+    /// A list of them.
+    Invitations,
     /// The document itself.
     Document,
 }
 
 /// The addresses that are always there; a test holds that each leads to itself.
-const ALWAYS: [Endpoint; 12] = [
+const ALWAYS: [Endpoint; 14] = [
     Endpoint::Login(Backend::Jwt),
     Endpoint::Login(Backend::Cookie),
     Endpoint::Logout,
@@ -70,6 +73,8 @@ const ALWAYS: [Endpoint; 12] = [
     Endpoint::Link(LinkKind::Verify),
     Endpoint::Me,
     Endpoint::User(None),
+    Endpoint::Invitations,
+    Endpoint::Invitation(None),
     Endpoint::Document,
 ];
 
@@ -93,9 +98,13 @@ impl Endpoint {
             Self::Letter(LetterKind::Reset) => &["forgot-password"],
             Self::Link(LinkKind::Reset) => &["reset-password"],
             Self::Letter(LetterKind::Verify) => &["request-verify-token"],
+            // Nobody asks for one of these.
+            Self::Letter(LetterKind::Invite) => &[],
             Self::Link(LinkKind::Verify) => &["verify"],
             Self::Me => &["users/me"],
             Self::User(_) => &["users/{id}"],
+            Self::Invitations => &["invitations"],
+            Self::Invitation(_) => &["invitations/{id}"],
             Self::Document => &["openapi.json"],
             Self::Vouch(leg) => return vec![leg.path()],
         };
@@ -112,7 +121,7 @@ impl Endpoint {
                 ..get("session", "Says who is signed in, if anybody is")
             }],
             Self::Register => vec![register()],
-            Self::Letter(kind) => vec![ask(*kind)],
+            Self::Letter(kind) => ask(*kind).into_iter().collect(),
             Self::Link(kind) => vec![follow(*kind)],
             Self::Me => vec![
                 Operation {
@@ -127,23 +136,24 @@ impl Endpoint {
                     ..get("change_me", "Changes the caller's own user; the flags are left out")
                 },
             ],
-            Self::User(_) => vec![
-                get("user", "A user"),
+            Self::User(_) => of_user(),
+            Self::Vouch(leg) => vec![vouch(leg.step)],
+            Self::Invitations => vec![
                 Operation {
-                    method: Method::PATCH,
-                    takes: Takes::Json(&CHANGE),
-                    codes: OPERATING,
-                    is_limited: true,
-                    ..get("change_user", "Changes a user")
+                    gives: (200, Gives::Invitations),
+                    ..get("invitations", "Who is invited")
                 },
                 Operation {
-                    method: Method::DELETE,
-                    gives: (204, Gives::Nothing),
-                    codes: &["LAST_SUPERUSER"],
-                    ..get("delete_user", "Deletes a user with everything that is theirs")
+                    gives: (201, Gives::Invitation),
+                    codes: &["REGISTER_USER_ALREADY_EXISTS", "MAIL_NOT_CONFIGURED"],
+                    ..post("invite", "Invites somebody by mail", &INVITE)
                 },
             ],
-            Self::Vouch(leg) => vec![vouch(leg.step)],
+            Self::Invitation(_) => vec![Operation {
+                method: Method::DELETE,
+                gives: (204, Gives::Nothing),
+                ..get("revoke_invitation", "Takes an invitation back")
+            }],
             Self::Document => vec![Operation {
                 gives: (200, Gives::Document),
                 ..get("document", "This document")
@@ -181,6 +191,26 @@ fn post(id: &'static str, summary: &'static str, body: &'static Shape) -> Operat
     }
 }
 
+/// What a superuser does with somebody's account.
+fn of_user() -> Vec<Operation> {
+    vec![
+        get("user", "A user"),
+        Operation {
+            method: Method::PATCH,
+            takes: Takes::Json(&CHANGE),
+            codes: OPERATING,
+            is_limited: true,
+            ..get("change_user", "Changes a user")
+        },
+        Operation {
+            method: Method::DELETE,
+            gives: (204, Gives::Nothing),
+            codes: &["LAST_SUPERUSER"],
+            ..get("delete_user", "Deletes a user with everything that is theirs")
+        },
+    ]
+}
+
 fn sign_in(backend: Backend) -> Operation {
     let (id, gives) = match backend {
         Backend::Jwt => ("jwt_login", (200, Gives::Token)),
@@ -212,12 +242,13 @@ fn register() -> Operation {
     }
 }
 
-fn ask(kind: LetterKind) -> Operation {
+fn ask(kind: LetterKind) -> Option<Operation> {
     let (id, summary) = match kind {
+        LetterKind::Invite => return None,
         LetterKind::Reset => ("forgot_password", "Asks for a link to a new password"),
         LetterKind::Verify => ("request_verify_token", "Asks for a link that verifies the e-mail"),
     };
-    Operation { gives: (202, Gives::Null), ..post(id, summary, &ASK) }
+    Some(Operation { gives: (202, Gives::Null), ..post(id, summary, &ASK) })
 }
 
 fn follow(kind: LinkKind) -> Operation {

@@ -9,7 +9,9 @@ use super::input::Given;
 use super::shape::{CHANGE, OWN_CHANGE, REGISTER};
 use super::{Api, unauthorized};
 use crate::accounts::visit::{Answer, Visit, empty, store_failure};
-use crate::accounts::{Change, ChangeError, Confirmation, Mistake, OwnChange, Registration};
+use crate::accounts::{
+    Acceptance, Change, ChangeError, Confirmation, Mistake, OwnChange, Registration,
+};
 use crate::identity::user::{Person, Profile, User};
 use crate::session::Identity;
 use crate::store::Conflict;
@@ -17,7 +19,7 @@ use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
 
 /// The codes of what may be wrong with an account, which differ between making and changing one.
-struct Codes {
+pub(super) struct Codes {
     exists: &'static str,
     password: &'static str,
 }
@@ -27,17 +29,22 @@ const REGISTERING: Codes =
 const UPDATING: Codes =
     Codes { exists: "UPDATE_USER_EMAIL_ALREADY_EXISTS", password: "UPDATE_USER_INVALID_PASSWORD" };
 
+pub(super) const INVITING: Codes = REGISTERING;
+
 impl Api {
-    /// Makes an account for whoever asks. Where nobody may, the body is not read.
+    /// Makes an account for whoever asks, or is invited. Where nobody may, the body is not read.
     pub(super) async fn register<B: RequestBody>(
         &self,
         visit: &Visit,
         body: B,
     ) -> Result<Answer, Failure> {
-        if !self.accounts.people().is_registration_open() {
+        if !self.accounts.people().may_invite() {
             return Err(Failure::new(StatusCode::FORBIDDEN));
         }
         let mut given = Given::read(&visit.headers, body, &REGISTER).await?;
+        if let Some(token) = given.text("invitation") {
+            return self.accept_invitation(visit, &token, given).await;
+        }
         let asked = Registration {
             email: given.text("email").unwrap_or_default(),
             password: given.text("password").unwrap_or_default().into(),
@@ -45,6 +52,24 @@ impl Api {
         };
         let (email, language) = (asked.email.clone(), visit.language());
         let made = self.accounts.register(asked, language, &visit.actor()).await;
+        let user = made.map_err(|mistake| mistake_failure(mistake, &REGISTERING, email))?;
+        show(StatusCode::CREATED, &user)
+    }
+
+    /// Makes the account somebody is invited to.
+    async fn accept_invitation(
+        &self,
+        visit: &Visit,
+        token: &str,
+        mut given: Given,
+    ) -> Result<Answer, Failure> {
+        let email = given.text("email").unwrap_or_default();
+        let acceptance = Acceptance {
+            password: given.text("password").unwrap_or_default().into(),
+            profile: profile_of(&mut given),
+        };
+        let from = visit.actor();
+        let made = self.accounts.accept_invitation(token, Some(&email), acceptance, &from).await;
         let user = made.map_err(|mistake| mistake_failure(mistake, &REGISTERING, email))?;
         show(StatusCode::CREATED, &user)
     }
@@ -152,7 +177,7 @@ fn change_failure(error: ChangeError, email: String, gone: impl FnOnce() -> Fail
 }
 
 /// What a mistake is answered with; `email` is the one that was sent.
-fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
+pub(super) fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
     let bad = |code: &'static str| Failure::new(StatusCode::BAD_REQUEST).detail(code);
     match mistake {
         Mistake::Email => unprocessable(&[Complaint::NotAnEmail("email", email)]),
@@ -168,6 +193,7 @@ fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
         Mistake::Password(reason) => refused_password(codes, &reason.to_string()),
         Mistake::TooMany(after) => Failure::too_many(after),
         Mistake::Conflict(Conflict::Email) => bad(codes.exists),
+        Mistake::Conflict(Conflict::Token) => bad("INVITATION_BAD_TOKEN"),
         Mistake::Conflict(Conflict::LastSuperuser) => bad("LAST_SUPERUSER"),
         Mistake::Store(error) => store_failure(error),
         mistake @ (Mistake::Username
@@ -177,7 +203,6 @@ fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) -> Failure {
             Conflict::Username
             | Conflict::Role
             | Conflict::SetUpDone
-            | Conflict::Token
             | Conflict::Gone
             | Conflict::Verified
             | Conflict::Linked

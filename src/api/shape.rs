@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Text,
     /// A password.
     Password,
+    /// A list of texts.
+    List,
     /// Yes or no, in any of the spellings that pydantic takes for one.
     Flag,
 }
@@ -84,7 +86,15 @@ pub(super) const REGISTER: Shape = Shape {
         ORGANIZATION,
         DEPARTMENT,
         PHONE,
+        optional("invitation", Kind::Text, Null::Absent),
     ],
+};
+
+/// `POST invitations`.
+pub(super) const INVITE: Shape = Shape {
+    name: "InvitationCreate",
+    is_embedded: false,
+    fields: &[EMAIL, optional("roles", Kind::List, Null::Absent), FIRST_NAME, LAST_NAME],
 };
 
 /// `PATCH users/me`. The flags are read and left out.

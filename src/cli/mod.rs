@@ -90,6 +90,8 @@ enum Command {
     /// See what happened to accounts
     #[command(subcommand)]
     Events(event::EventCommand),
+    /// Bring the accounts of another program's database along, all of them or none
+    Import(transfer::ForeignArgs),
     /// Copy an SQLite database while the gateway runs
     Backup(transfer::BackupArgs),
     /// Print a completion script for a shell
@@ -154,6 +156,7 @@ fn dispatch(command: &Command, desk: &mut Desk) -> Result<ExitCode, Failure> {
         Command::Permission(command) => block_on(permission::run(command, desk)).map(good),
         Command::Session(command) => block_on(session::run(command, desk)).map(good),
         Command::Events(command) => block_on(event::run(command, desk)).map(good),
+        Command::Import(args) => block_on(transfer::import_foreign(args, desk)).map(good),
         Command::Backup(args) => block_on(transfer::backup(args, desk)).map(good),
         Command::Completions(args) => {
             shell::completions(args, CommandLine::command(), desk).map(good)

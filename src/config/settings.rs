@@ -166,6 +166,8 @@ pub struct AccountRules {
     pub registration: Registration,
     /// Nobody signs in, and no session gives access, before its e-mail is verified.
     pub require_verified: bool,
+    /// How long an invitation is good for.
+    pub invitation_lifetime: Duration,
     /// Domains, as A-labels, of which people may register an e-mail or change theirs to one; empty:
     /// every domain.
     pub email_domains: Vec<String>,
@@ -189,6 +191,15 @@ pub enum Registration {
 }
 
 impl AccountRules {
+    /// Whether whoever was invited may make an account.
+    #[must_use]
+    pub const fn admits_guests(&self) -> bool {
+        match self.registration {
+            Registration::Closed => false,
+            Registration::Invite | Registration::Open => true,
+        }
+    }
+
     /// Whether people may have an e-mail, as it is folded, of its domain.
     #[must_use]
     pub fn admits_email(&self, folded: &str) -> bool {

@@ -169,8 +169,10 @@ impl<D: Desk> Courier<D> {
     /// Whom a letter is for, which is noted: no later attempt sends it to anybody else.
     async fn address(&self, letter: &HeldLetter) -> Result<Option<Addressee>, DeskError> {
         let to = self.desk.address(letter).await?;
-        if let Some(to) = to.as_ref().filter(|_| letter.subject.is_none()) {
-            self.outbox.store.update_letter_subject(letter, to.user).await?;
+        if letter.subject.is_none()
+            && let Some(user) = to.as_ref().and_then(|to| to.user)
+        {
+            self.outbox.store.update_letter_subject(letter, user).await?;
         }
         Ok(to)
     }

@@ -17,12 +17,16 @@ use crate::store::{HeldLetter, LetterKind};
 use crate::web::language::Language;
 
 /// Templates by name. The first line of a `.txt` is the subject.
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("layout.html", include_str!("templates/layout.html")),
     ("reset.en.txt", include_str!("templates/reset.en.txt")),
     ("reset.en.html", include_str!("templates/reset.en.html")),
     ("reset.de.txt", include_str!("templates/reset.de.txt")),
     ("reset.de.html", include_str!("templates/reset.de.html")),
+    ("invite.en.txt", include_str!("templates/invite.en.txt")),
+    ("invite.en.html", include_str!("templates/invite.en.html")),
+    ("invite.de.txt", include_str!("templates/invite.de.txt")),
+    ("invite.de.html", include_str!("templates/invite.de.html")),
     ("verify.en.txt", include_str!("templates/verify.en.txt")),
     ("verify.en.html", include_str!("templates/verify.en.html")),
     ("verify.de.txt", include_str!("templates/verify.de.txt")),
@@ -129,12 +133,20 @@ impl Stationery {
         let context = context! {
             site => self.head.site.as_str(),
             link => to.link.expose_secret(),
+            until => until(to.expires_at),
             language => language.code(),
         };
         let template =
             self.templates.get_template(&name(language)).map_err(WriteError::Template)?;
         template.render(context).map_err(WriteError::Template)
     }
+}
+
+/// The end of a link, to the minute: `2027-01-31 18:00 UTC`.
+fn until(end: Timestamp) -> String {
+    let text = end.to_string();
+    let minutes = text.get(..16).map(|minutes| minutes.replace('T', " "));
+    minutes.map_or(text, |minutes| format!("{minutes} UTC"))
 }
 
 /// The e-mail as it is written, with its domain as mail servers know it: the folded one's.
@@ -163,7 +175,8 @@ mod tests {
 
     fn addressee(email: &str) -> Addressee {
         let link = "https://auth.example.com/auth/reset-password?token=abc_-1".to_owned().into();
-        Addressee { user: Uuid::nil(), email: email.to_owned(), link }
+        let expires_at = Timestamp::from_seconds(1_800_000_000);
+        Addressee { user: None, email: email.to_owned(), link, expires_at }
     }
 
     fn letter(kind: LetterKind, language: Language) -> HeldLetter {
@@ -183,7 +196,7 @@ mod tests {
     fn every_letter_has_subject_text_and_html_in_every_language() {
         let stationery = stationery();
         let mut subjects = std::collections::BTreeSet::new();
-        for kind in [LetterKind::Reset, LetterKind::Verify] {
+        for kind in LetterKind::ALL {
             for language in Language::BUILT_IN {
                 let to = addressee("Ann@bücher.example");
                 let (subject, text) = stationery.text(kind, language, &to).unwrap();
@@ -197,6 +210,10 @@ mod tests {
                 assert!(html.contains(&tag), "{html}");
                 let escaped = link.replace('/', "&#x2f;");
                 assert!(html.contains(&format!("<a href=\"{escaped}\">")), "{html}");
+                let names_end = kind == LetterKind::Invite;
+                for form in [&text, &html] {
+                    assert_eq!(form.contains("2027-01-15 08:00 UTC"), names_end, "{form}");
+                }
             }
         }
     }

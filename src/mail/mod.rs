@@ -23,16 +23,16 @@ pub use carrier::{Carrier, CarrierError};
 pub use courier::Courier;
 pub use letter::{Letterhead, Stationery, TemplateError};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::limit::{Limited, Limits};
 use crate::store::{HeldLetter, LetterKind, NewLetter, Store, StoreError};
 use crate::telemetry::metrics::{MailOutcome, Metrics};
 use crate::web::language::Language;
 
 /// Letters that may wait. Few wait unless the mail server is away; beyond it nobody is promised one.
-const MOST_LETTERS: u32 = 10_000;
+pub const MOST_LETTERS: u32 = 10_000;
 /// When to ask again after the outbox was full.
-const FULL_RETRY: Duration = Duration::from_mins(1);
+pub const FULL_RETRY: Duration = Duration::from_mins(1);
 
 /// Where letters wait. Cloning shares it.
 #[derive(Clone)]
@@ -58,12 +58,14 @@ pub enum AskError {
 /// Whom a letter is for, and where it leads.
 #[derive(Debug)]
 pub struct Addressee {
-    /// The account.
-    pub user: Uuid,
-    /// Its e-mail, as it is written.
+    /// The account; `None` for somebody who has none yet.
+    pub user: Option<Uuid>,
+    /// The e-mail, as it is written.
     pub email: String,
     /// The link, made for this attempt.
     pub link: SecretString,
+    /// The end of the link.
+    pub expires_at: Timestamp,
 }
 
 /// Why it could not be told whom a letter is for.
@@ -104,8 +106,13 @@ impl Outbox {
             tracing::warn!("the outbox is full: a letter was refused");
             return Err(AskError::TooMany(FULL_RETRY));
         }
+        self.note_queued();
+        Ok(())
+    }
+
+    /// Says that a letter was put in, so that it goes out at once.
+    pub fn note_queued(&self) {
         self.metrics.counters.mailed(MailOutcome::Queued);
         self.wake.notify_one();
-        Ok(())
     }
 }

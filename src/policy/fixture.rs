@@ -222,6 +222,7 @@ pub(super) fn with_routes(routes: Vec<Route>) -> Config {
 
 fn account_rules() -> AccountRules {
     AccountRules {
+        invitation_lifetime: Duration::from_hours(168),
         registration: Registration::Closed,
         require_verified: false,
         email_domains: Vec::new(),

@@ -25,6 +25,7 @@ pub(super) enum Purpose {
     Forgot,
     Reset,
     Verify,
+    Invitation,
     Link,
 }
 
@@ -37,6 +38,7 @@ impl Purpose {
             Self::Forgot => "forgot",
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::Invitation => "invitation",
             Self::Link => "link",
         }
     }

@@ -59,7 +59,12 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
                 | Page::Depart(_)
                 | Page::ComeBack(_)
                 | Page::Unlink => false,
-                Page::SignIn | Page::Account | Page::SetUp | Page::Forgot | Page::Link(_) => true,
+                Page::SignIn
+                | Page::Account
+                | Page::SetUp
+                | Page::Forgot
+                | Page::Invitation
+                | Page::Link(_) => true,
             }
     })
 }

@@ -8,6 +8,7 @@ mod account;
 mod arrival;
 mod forgot;
 mod forms;
+mod invitation;
 mod language;
 mod links;
 mod set_up;
@@ -64,6 +65,7 @@ enum Page {
     SetUp,
     Forgot,
     Language,
+    Invitation,
     Link(LinkKind),
     /// Off to a provider.
     Depart(Errand),
@@ -93,6 +95,7 @@ impl Page {
             "setup" => Some(Self::SetUp),
             "forgot-password" => Some(Self::Forgot),
             "language" => Some(Self::Language),
+            "invitation" => Some(Self::Invitation),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
             "verify" => Some(Self::Link(LinkKind::Verify)),
             _ => None,
@@ -112,15 +115,19 @@ impl Page {
             | Self::SetUp
             | Self::Forgot
             | Self::Language
+            | Self::Invitation
             | Self::Link(_) => None,
         }
     }
 
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::SignIn | Self::SignOut | Self::SetUp | Self::Forgot | Self::Link(_) => {
-                &[Method::GET, Method::POST]
-            }
+            Self::SignIn
+            | Self::SignOut
+            | Self::SetUp
+            | Self::Invitation
+            | Self::Forgot
+            | Self::Link(_) => &[Method::GET, Method::POST],
             Self::Continue
             | Self::Account
             | Self::Language
@@ -178,6 +185,7 @@ impl Portal {
                 Page::SignOut => self.sign_out(visit, body).await,
                 Page::SetUp => self.set_up(visit, body).await,
                 Page::Forgot => self.forgot(visit, body).await,
+                Page::Invitation => self.accept_invitation(visit, body).await,
                 Page::Link(kind) => self.use_link(visit, kind, body).await,
                 Page::Unlink => self.unlink(visit, provider, body).await,
                 Page::Continue
@@ -201,6 +209,7 @@ impl Portal {
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Forgot => self.show_forgot(visit),
             Page::Language => choose_language(visit, &query),
+            Page::Invitation => self.show_invitation(visit, &query).await,
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
         }
     }

@@ -11,7 +11,7 @@ const BATCH: u64 = 1000;
 const MOST_BATCHES: usize = 100;
 
 impl Store {
-    /// Removes sessions past their end, old changes (an hour), tokens past their end, events older than
+    /// Removes sessions past their end, old changes (an hour), tokens and invitations past their end, events older than
     /// `events_before`.
     ///
     /// # Errors
@@ -23,6 +23,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.delete_ended_sessions(now).await?;
         self.delete_ended_tokens(now).await?;
+        self.delete_ended_invitations(now).await?;
         self.delete_old_changes().await?;
         self.delete_old_events(events_before).await
     }

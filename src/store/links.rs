@@ -477,13 +477,21 @@ async fn insert(connection: &mut Connection, user: Uuid, link: &NewLink) -> Resu
     connection.execute(sql, values).await.map(drop)
 }
 
+/// Unlinks everything from an account, with the roles that came by it.
+pub(super) async fn delete_of_user(
+    connection: &mut Connection,
+    user: Uuid,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM linked_accounts WHERE user_id = $1";
+    connection.execute(sql, values![user]).await.map(drop)
+}
+
 /// Makes an account that anybody may have made in somebody's name that somebody's.
 async fn hand_over(connection: &mut Connection, user: Uuid) -> Result<(), StoreError> {
     let sql = "UPDATE users SET password_hash = NULL, password_kind = NULL, is_verified = $2 \
          WHERE id = $1";
     connection.execute(sql, values![user, true]).await?;
-    let sql = "DELETE FROM linked_accounts WHERE user_id = $1";
-    connection.execute(sql, values![user]).await?;
+    delete_of_user(connection, user).await?;
     sessions::delete(connection, EndSessions::OfUser(user)).await?;
     tokens::delete_of_user(connection, user).await?;
     changes::insert(connection, &Changed::User(user)).await

@@ -15,7 +15,9 @@ mod events;
 mod expiry;
 mod failure;
 pub mod file;
+mod foreign;
 mod grants;
+mod invitations;
 mod links;
 mod outbox;
 mod password_kinds;
@@ -33,8 +35,9 @@ mod users;
 
 use pool::Pool;
 
+pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
 pub use links::{DueCheck, LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting};
-pub use transfer::{Account, Replaced, Snapshot, StagedUser, Staging};
+pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;
@@ -231,6 +234,29 @@ pub struct UserToken {
     pub expires_at: Timestamp,
 }
 
+/// An invitation to make an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invitation {
+    /// Its id.
+    pub id: Uuid,
+    /// Whom it is for, as entered, normalised.
+    pub email: String,
+    /// Folded.
+    pub email_folded: String,
+    /// Given name to begin with.
+    pub first_name: Option<String>,
+    /// Family name to begin with.
+    pub last_name: Option<String>,
+    /// Roles that the account begins with.
+    pub roles: Vec<String>,
+    /// Who invites: an e-mail or `cli`.
+    pub invited_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Its end.
+    pub expires_at: Timestamp,
+}
+
 /// What a letter of the outbox is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LetterKind {
@@ -238,6 +264,8 @@ pub enum LetterKind {
     Reset,
     /// A link for verifying the e-mail.
     Verify,
+    /// An invitation to make an account.
+    Invite,
 }
 
 /// A letter that somebody asked for.

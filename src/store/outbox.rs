@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::sql::{Both, Row, values};
+use super::sql::{Both, Connection, Row, values};
 use super::{Event, HeldLetter, Holder, LetterKind, NewLetter, Store, StoreError, events};
 use crate::clock::Timestamp;
 use crate::web::language::Language;
@@ -35,11 +35,15 @@ impl LetterKind {
         match self {
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::Invite => "invite",
         }
     }
 
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Reset, Self::Verify, Self::Invite];
+
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Reset, Self::Verify]
+        Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| StoreError::Corrupt(format!("a letter of kind {text}")))
@@ -58,22 +62,7 @@ impl Store {
         letter: &NewLetter<'_>,
         most: u32,
     ) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO outbox \
-             (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
-             VALUES ($1, $2, $3, $4, 0, $4, 0) ON CONFLICT (recipient, kind) DO UPDATE \
-             SET language = excluded.language, queued_at = excluded.queued_at, \
-             next_attempt = excluded.next_attempt";
-        let written = self.pool.write(async |connection| {
-            let count = "SELECT COUNT(*) FROM (SELECT o.id FROM outbox o LIMIT $1) AS waiting";
-            let row = connection.row(count, values![most]).await?;
-            if row.map_or(Ok(0), |row| row.cells().int())? >= i64::from(most) {
-                return Ok(false);
-            }
-            let (kind, language) = (letter.kind.as_str(), letter.language.code());
-            let values = values![kind, letter.recipient, language, letter.queued_at];
-            connection.execute(sql, values).await.map(|_| true)
-        });
-        written.await
+        self.pool.write(async |connection| insert(connection, letter, most).await).await
     }
 
     /// Takes the first letter that is due for an attempt and is not held, unless another node holds one,
@@ -165,6 +154,27 @@ impl Store {
         });
         deleted.await
     }
+}
+
+/// Puts a letter in, as [`Store::insert_letter`].
+pub(super) async fn insert(
+    connection: &mut Connection,
+    letter: &NewLetter<'_>,
+    most: u32,
+) -> Result<bool, StoreError> {
+    let count = "SELECT COUNT(*) FROM (SELECT o.id FROM outbox o LIMIT $1) AS waiting";
+    let row = connection.row(count, values![most]).await?;
+    if row.map_or(Ok(0), |row| row.cells().int())? >= i64::from(most) {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO outbox \
+         (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
+         VALUES ($1, $2, $3, $4, 0, $4, 0) ON CONFLICT (recipient, kind) DO UPDATE \
+         SET language = excluded.language, queued_at = excluded.queued_at, \
+         next_attempt = excluded.next_attempt";
+    let (kind, language) = (letter.kind.as_str(), letter.language.code());
+    let values = values![kind, letter.recipient, language, letter.queued_at];
+    connection.execute(sql, values).await.map(|_| true)
 }
 
 fn read_letter(row: &Row, holder: Uuid) -> Result<HeldLetter, StoreError> {

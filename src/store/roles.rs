@@ -61,10 +61,7 @@ impl Store {
                 }
                 connection.execute("DELETE FROM roles", &[]).await?;
             }
-            for role in roles {
-                insert(connection, role).await?;
-                changes::insert(connection, &Changed::Role(role.name.clone())).await?;
-            }
+            insert_all(connection, roles).await?;
             events::insert(connection, event).await
         });
         written.await
@@ -133,6 +130,18 @@ impl Store {
 }
 
 /// Whether a role exists; if so nobody else changes or deletes it until the transaction ends.
+/// Makes roles that are not there yet.
+pub(super) async fn insert_all(
+    connection: &mut Connection,
+    roles: &[RoleRow],
+) -> Result<(), StoreError> {
+    for role in roles {
+        insert(connection, role).await?;
+        changes::insert(connection, &Changed::Role(role.name.clone())).await?;
+    }
+    Ok(())
+}
+
 async fn hold(connection: &mut Connection, role: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE roles SET description = description WHERE name = $1";
     Ok(connection.execute(sql, values![role]).await? > 0)

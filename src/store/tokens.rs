@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::sql::{Connection, values};
 use super::{
     Changed, Conflict, EndSessions, Event, Store, StoreError, TokenKind, UserToken, changes,
-    events, password_kinds, sessions, users,
+    events, links, password_kinds, sessions, users,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::User;
@@ -103,7 +103,8 @@ impl Store {
     }
 
     /// Sets a new password hash and spends the token that allows it, in one transaction: ends all
-    /// sessions and voids every other token of the account. `user` is the account as it was when the
+    /// sessions, voids every other token of the account, and unlinks its accounts at providers if nobody
+    /// had verified it. `user` is the account as it was when the
     /// token was looked at.
     ///
     /// # Errors
@@ -127,6 +128,11 @@ impl Store {
                 || !delete_live(connection, TokenKind::Reset, digest, now).await?
             {
                 return Err(StoreError::Conflict(Conflict::Token));
+            }
+            if !user.is_verified {
+                // Anybody may have made it in this name, and linked an account of their own to come
+                // back by. Whoever holds the link has the mail.
+                links::delete_of_user(connection, user.id).await?;
             }
             delete_of_user(connection, user.id).await?;
             sessions::delete(connection, EndSessions::OfUser(user.id)).await?;

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::pool::{READ_DEADLINE, WRITE_DEADLINE, within};
 use super::sql::{Both, Connection, Value, values};
 use super::users::{self, HOLD_SUPERUSERS, fold_username, user_columns};
-use super::{Conflict, Event, NewUser, Store, StoreError, changes, events, password_kinds};
+use super::{
+    Conflict, Event, NewUser, RoleRow, Store, StoreError, changes, events, password_kinds, roles,
+};
 use crate::clock::Timestamp;
 use crate::identity::user::{RoleGrant, User};
 
@@ -35,6 +37,32 @@ pub struct StagedUser {
     pub created_at: Option<Timestamp>,
     /// An account that exists keeps the password it has.
     pub keeps_password: bool,
+    /// Its accounts at providers.
+    pub links: Vec<StagedLink>,
+    /// What was counted elsewhere; an account that exists keeps what was counted here.
+    pub past: Past,
+}
+
+/// An account at a provider.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StagedLink {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// The provider's name for the person.
+    pub subject: String,
+    /// What the provider said the e-mail was.
+    pub email: Option<String>,
+}
+
+/// What another program has counted of an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Past {
+    /// The last sign-in.
+    pub last_login_at: Option<Timestamp>,
+    /// Sign-ins.
+    pub login_count: i64,
+    /// Sign-ins that failed.
+    pub failed_login_count: i64,
 }
 
 /// What a replacement did.
@@ -55,7 +83,10 @@ pub(super) const TABLES: Both = Both {
          password_hash TEXT, password_kind TEXT, keeps_password INTEGER NOT NULL, \
          first_name TEXT, last_name TEXT, organization TEXT, department TEXT, phone TEXT, \
          is_active INTEGER NOT NULL, is_superuser INTEGER NOT NULL, is_verified INTEGER NOT NULL, \
-         created_at INTEGER) STRICT; \
+         created_at INTEGER, last_login_at INTEGER, login_count INTEGER NOT NULL, \
+         failed_login_count INTEGER NOT NULL) STRICT; \
+         CREATE TEMP TABLE staged_links (provider TEXT NOT NULL, subject TEXT NOT NULL, \
+         user_id BLOB NOT NULL, email TEXT, PRIMARY KEY (provider, subject)) STRICT; \
          CREATE TEMP TABLE staged_grants (user_id BLOB NOT NULL, role TEXT NOT NULL, \
          ends_at INTEGER, PRIMARY KEY (user_id, role)) STRICT",
     postgres: "CREATE TEMP TABLE staged_users (line BIGINT NOT NULL, id BYTEA NOT NULL PRIMARY KEY, \
@@ -63,7 +94,11 @@ pub(super) const TABLES: Both = Both {
          username_folded TEXT COLLATE \"C\", password_hash TEXT, password_kind TEXT COLLATE \"C\", \
          keeps_password BOOLEAN NOT NULL, first_name TEXT, last_name TEXT, organization TEXT, \
          department TEXT, phone TEXT, is_active BOOLEAN NOT NULL, is_superuser BOOLEAN NOT NULL, \
-         is_verified BOOLEAN NOT NULL, created_at BIGINT); \
+         is_verified BOOLEAN NOT NULL, created_at BIGINT, last_login_at BIGINT, \
+         login_count BIGINT NOT NULL, failed_login_count BIGINT NOT NULL); \
+         CREATE TEMP TABLE staged_links (provider TEXT COLLATE \"C\" NOT NULL, \
+         subject TEXT COLLATE \"C\" NOT NULL, user_id BYTEA NOT NULL, email TEXT, \
+         PRIMARY KEY (provider, subject)); \
          CREATE TEMP TABLE staged_grants (user_id BYTEA NOT NULL, role TEXT COLLATE \"C\" NOT NULL, \
          ends_at BIGINT, PRIMARY KEY (user_id, role))",
 };
@@ -76,7 +111,10 @@ const SNAPSHOT: Both = Both {
 };
 
 /// So that PostgreSQL knows how many rows it joins.
-const ANALYSE: Both = Both { sqlite: "", postgres: "ANALYZE staged_users; ANALYZE staged_grants" };
+const ANALYSE: Both = Both {
+    sqlite: "",
+    postgres: "ANALYZE staged_users; ANALYZE staged_grants; ANALYZE staged_links",
+};
 
 /// Keeps sign-ins and grants waiting for the one transaction, since each would be of an account that
 /// it is about to change. SQLite has one writer anyway.
@@ -88,12 +126,33 @@ macro_rules! insert_users {
     () => {
         "INSERT INTO users (id, email, email_folded, username, username_folded, \
      password_hash, password_kind, first_name, last_name, organization, department, phone, \
-     is_active, is_superuser, is_verified, created_at) \
-     SELECT n.id, n.email, n.email_folded, n.username, n.username_folded, n.password_hash, \
+     is_active, is_superuser, is_verified, created_at, last_login_at, login_count, \
+     failed_login_count) SELECT n.id, n.email, n.email_folded, n.username, n.username_folded, n.password_hash, \
      n.password_kind, n.first_name, n.last_name, n.organization, n.department, n.phone, \
-     n.is_active, n.is_superuser, n.is_verified, COALESCE(n.created_at, $1) FROM staged_users n"
+     n.is_active, n.is_superuser, n.is_verified, COALESCE(n.created_at, $1), n.last_login_at, \
+     n.login_count, n.failed_login_count FROM staged_users n"
     };
 }
+
+/// Links accounts at providers at the time `$1`.
+macro_rules! insert_links {
+    () => {
+        "INSERT INTO linked_accounts (provider, subject, user_id, email, linked_at) \
+     SELECT n.provider, n.subject, n.user_id, n.email, $1 FROM staged_links n"
+    };
+}
+
+/// Roles that a provider gave to whom its account was linked until now.
+const FORGET_MOVED: &str = "DELETE FROM provider_roles WHERE EXISTS (SELECT 1 FROM staged_links n \
+     WHERE n.provider = provider_roles.provider AND n.subject = provider_roles.subject \
+     AND n.user_id <> provider_roles.user_id)";
+
+/// An account at a provider that was linked here already is linked to the account it belongs to now.
+const MOVE_LINKS: &str = concat!(
+    insert_links!(),
+    " WHERE TRUE ON CONFLICT (provider, subject) \
+     DO UPDATE SET user_id = excluded.user_id, email = excluded.email"
+);
 
 /// Of the accounts put aside, those of an id that is not there yet.
 const INSERT_NEW_USERS: &str =
@@ -267,9 +326,12 @@ impl Staging {
     pub async fn insert(&mut self, users: &[StagedUser]) -> Result<(), StoreError> {
         const USER: &str = "INSERT INTO staged_users (line, id, email, email_folded, username, \
              username_folded, password_hash, password_kind, keeps_password, first_name, last_name, \
-             organization, department, phone, is_active, is_superuser, is_verified, created_at) \
+             organization, department, phone, is_active, is_superuser, is_verified, created_at, \
+             last_login_at, login_count, failed_login_count) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-             $18)";
+             $18, $19, $20, $21)";
+        const LINK: &str = "INSERT INTO staged_links (provider, subject, user_id, email) \
+             VALUES ($1, $2, $3, $4)";
         const GRANT: &str =
             "INSERT INTO staged_grants (user_id, role, ends_at) VALUES ($1, $2, $3)";
         within(WRITE_DEADLINE, async {
@@ -278,6 +340,11 @@ impl Staging {
                 for grant in &staged.grants {
                     let values = values![staged.id, grant.role.as_str(), grant.until];
                     self.connection.execute(GRANT, values).await?;
+                }
+                for link in &staged.links {
+                    let (provider, subject) = (link.provider.as_str(), link.subject.as_str());
+                    let values = values![provider, subject, staged.id, &link.email];
+                    self.connection.execute(LINK, values).await?;
                 }
             }
             Ok(())
@@ -290,7 +357,7 @@ impl Staging {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Email`] and [`Conflict::Username`] when somebody was faster.
-    pub async fn add(self, event: &Event) -> Result<(), StoreError> {
+    pub async fn add(self, roles: &[RoleRow], event: &Event) -> Result<(), StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();
         within(WRITE_DEADLINE, connection.run(ANALYSE)).await?;
@@ -301,6 +368,8 @@ impl Staging {
             let sql = "INSERT INTO user_roles (user_id, role, ends_at) \
                  SELECT n.user_id, n.role, n.ends_at FROM staged_grants n";
             connection.execute(sql, &[]).await?;
+            connection.execute(insert_links!(), values![now]).await?;
+            roles::insert_all(connection, roles).await?;
             events::insert(connection, event).await
         });
         done.await
@@ -312,7 +381,7 @@ impl Staging {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::LastSuperuser`] when none of them is an active superuser.
-    pub async fn replace(self, event: &Event) -> Result<Replaced, StoreError> {
+    pub async fn replace(self, roles: &[RoleRow], event: &Event) -> Result<Replaced, StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();
         within(WRITE_DEADLINE, connection.run(ANALYSE)).await?;
@@ -334,6 +403,9 @@ impl Staging {
                  ON CONFLICT (user_id, role) DO UPDATE SET ends_at = excluded.ends_at \
                  WHERE user_roles.ends_at IS DISTINCT FROM excluded.ends_at";
             connection.execute(sql, &[]).await?;
+            connection.execute(FORGET_MOVED, &[]).await?;
+            connection.execute(MOVE_LINKS, values![now]).await?;
+            roles::insert_all(connection, roles).await?;
             if !users::has_superuser_but(connection, Uuid::nil()).await? {
                 return Err(StoreError::Conflict(Conflict::LastSuperuser));
             }
@@ -344,7 +416,7 @@ impl Staging {
     }
 }
 
-fn parameters(staged: &StagedUser) -> [Value; 18] {
+fn parameters(staged: &StagedUser) -> [Value; 21] {
     let user = &staged.user;
     let profile = &user.profile;
     let kind = user.password_hash.as_deref().and_then(password_kinds::kind_of);
@@ -367,5 +439,8 @@ fn parameters(staged: &StagedUser) -> [Value; 18] {
         user.is_superuser.into(),
         user.is_verified.into(),
         staged.created_at.into(),
+        staged.past.last_login_at.into(),
+        staged.past.login_count.into(),
+        staged.past.failed_login_count.into(),
     ]
 }

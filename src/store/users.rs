@@ -237,6 +237,7 @@ impl Store {
     }
 }
 
+/// Adds an account, with a row in the change log.
 pub(super) async fn insert(
     connection: &mut Connection,
     id: Uuid,
@@ -281,6 +282,15 @@ pub(super) async fn insert(
 pub(super) async fn find(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
     let row = connection.row(BY_ID, values![id]).await?;
     row.map_or(Err(StoreError::Conflict(Conflict::Gone)), |row| read_user(&mut row.cells()))
+}
+
+/// Whether an account has this folded e-mail.
+pub(super) async fn has_email(
+    connection: &mut Connection,
+    email_folded: &str,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT u.created_at FROM users u WHERE u.email_folded = $1";
+    Ok(connection.row(sql, values![email_folded]).await?.is_some())
 }
 
 /// The account within a transaction, which nobody else changes until its end.

@@ -2,7 +2,7 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 17] = [
+pub(super) const TEMPLATES: [(&str, &str); 19] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
@@ -19,6 +19,8 @@ pub(super) const TEMPLATES: [(&str, &str); 17] = [
     ("verify", include_str!("templates/verify.html")),
     ("verified", include_str!("templates/verified.html")),
     ("link-over", include_str!("templates/link-over.html")),
+    ("invitation", include_str!("templates/invitation.html")),
+    ("invitation-over", include_str!("templates/invitation-over.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),
 ];
 

@@ -35,6 +35,7 @@ mod languages;
 mod lifecycle;
 mod links;
 mod mail;
+mod moving;
 mod observability;
 mod openid_provider;
 mod pages;

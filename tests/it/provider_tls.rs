@@ -12,7 +12,9 @@ use portcullis::config;
 use portcullis::identity::provider::{Authorization, ProviderError, Providers};
 use tempfile::TempDir;
 
-use crate::harness::free_port;
+use crate::harness::{Gateway, free_port};
+use crate::raw::Client;
+use crate::upstream::Upstream;
 
 /// An issuer over TLS, whose discovery document is all it has. Dropping it kills it.
 struct Issuer {
@@ -103,5 +105,38 @@ async fn a_provider_with_a_certificate_that_nobody_vouches_for_is_sent_nothing()
     let refused = providers.get("corp").unwrap().authorization(&asked).await.unwrap_err();
     let ProviderError::Unreachable(words) = &refused else { panic!("{refused:?}") };
     assert!(words.contains("certificate"), "{words}");
-    assert!(issuer.directory.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_with_a_certificate_of_an_authority_that_is_named_is_asked() {
+    let (issuer, app) = (Issuer::start("localhost").await, Upstream::start());
+    let other = Issuer::start("elsewhere.example").await;
+    let provider = |issuer: &Issuer| {
+        format!("{{ kind: oidc, issuer: \"{}\", client_id: us, who: anyone }}", issuer.address())
+    };
+    let yaml =
+        "upstreams: { app: \"${APP}\" }\nroutes: [{ path: /, upstream: app, allow: public }]\n";
+    let both = issuer.directory.path().join("both.pem");
+    let certificates = [&issuer, &other]
+        .map(|one| fs::read_to_string(one.directory.path().join("certificate.pem")).unwrap());
+    fs::write(&both, certificates.concat()).unwrap();
+    let gateway = Gateway::builder(yaml)
+        .with("APP", &app.url())
+        .with("SSL_CERT_FILE", &both.display().to_string())
+        .key(
+            "providers",
+            &format!("{{ good: {}, wrong: {} }}", provider(&issuer), provider(&other)),
+        )
+        .spawn()
+        .await;
+    let ask = |name: &str| {
+        let target = format!("/auth/{name}/authorize");
+        async move { Client::new(gateway.address).get(&target).send().await }
+    };
+    let sent = ask("good").await.expect(200).json();
+    let url = sent["authorization_url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with(&format!("{}/authorize?", issuer.address())), "{url}");
+    // Known, but for another name.
+    ask("wrong").await.expect(502);
+    assert!(gateway.stderr().contains("certificate"), "{}", gateway.stderr());
 }

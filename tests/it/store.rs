@@ -11,8 +11,8 @@ use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
-    LetterKind, Migrate, NewLetter, NewUser, Replaced, RoleRow, SessionKind, SessionRow, SignIn,
-    StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
+    LetterKind, Migrate, NewLetter, NewUser, Past, Replaced, RoleRow, SessionKind, SessionRow,
+    SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -762,7 +762,16 @@ async fn all_accounts_are_read_as_they_were_at_one_instant(bed: Bed) {
 
 fn staged(line: u64, user: NewUser) -> StagedUser {
     let grants = vec![forever("admin")];
-    StagedUser { line, id: id(), user, grants, created_at: None, keeps_password: true }
+    StagedUser {
+        line,
+        id: id(),
+        user,
+        grants,
+        created_at: None,
+        keeps_password: true,
+        links: Vec::new(),
+        past: Past::default(),
+    }
 }
 
 async fn accounts_of_a_file_come_in_whole_or_not_at_all(bed: Bed) {
@@ -774,7 +783,7 @@ async fn accounts_of_a_file_come_in_whole_or_not_at_all(bed: Bed) {
         staging.insert(&rows[1..]).await.unwrap();
         let seen = bed.store.list_users(None, 10).await.unwrap();
         assert_eq!(seen, std::slice::from_ref(&ann));
-        let added = staging.add(&event("users-imported")).await;
+        let added = staging.add(&[], &event("users-imported")).await;
         let accounts = bed.store.list_accounts(None, 10).await.unwrap();
         let Some(conflict) = conflict else {
             added.unwrap();
@@ -801,7 +810,7 @@ async fn a_replacement_without_a_superuser_changes_nothing(bed: Bed) {
         let user = NewUser { is_active, is_superuser, ..new_user("eve") };
         let mut staging = bed.store.stage().await.unwrap();
         staging.insert(&[staged(1, user)]).await.unwrap();
-        let replaced = staging.replace(&event("users-replaced")).await;
+        let replaced = staging.replace(&[], &event("users-replaced")).await;
         if is_active && is_superuser {
             assert_eq!(replaced.unwrap(), Replaced { added: 1, deleted: 1 });
             continue;

@@ -1,6 +1,6 @@
 //! A file of accounts: what it would do, doing it, and writing one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::accounts::draft::{Actor, Mistake, unstored};
 use crate::accounts::people::People;
 use crate::identity::password;
 use crate::identity::user::{RoleGrant, User};
-use crate::store::{Replaced, StagedUser, StoreError};
+use crate::store::{Replaced, RoleRow, StagedUser, StoreError};
 
 /// Accounts read from the database at a time.
 const PAGE: u32 = 500;
@@ -33,6 +33,8 @@ pub struct UserImport {
     accounts: Vec<Incoming>,
     replaces: bool,
     summary: Summary,
+    /// Roles of the database that come along.
+    pub(super) new_roles: Vec<RoleRow>,
 }
 
 /// What putting a file of accounts in force does.
@@ -64,6 +66,20 @@ impl UserImport {
     #[must_use]
     pub const fn summary(&self) -> Summary {
         self.summary
+    }
+
+    /// The roles of the database that come along with the accounts.
+    #[must_use]
+    pub fn new_roles(&self) -> &[RoleRow] {
+        &self.new_roles
+    }
+
+    /// The names of the providers at which its accounts have one, each once, sorted.
+    #[must_use]
+    pub fn providers(&self) -> Vec<String> {
+        let links = self.accounts.iter().flat_map(|account| &account.staged.links);
+        let names: BTreeSet<&str> = links.map(|link| link.provider.as_str()).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// The names of the roles it grants, each once, sorted.
@@ -127,10 +143,25 @@ impl People {
     ) -> Result<Result<UserImport, Faults>, Mistake> {
         let mut faults = Faults::default();
         let records: Vec<(u64, Record)> = read(file, format, COLUMNS, &mut faults);
+        self.examine_records(records, faults, replaces, |_| {}).await
+    }
+
+    /// As [`People::examine_users`], of records with the numbers of their lines; `add` says of an account what
+    /// no record has.
+    pub(super) async fn examine_records(
+        &self,
+        records: Vec<(u64, Record)>,
+        mut faults: Faults,
+        replaces: bool,
+        mut add: impl FnMut(&mut Incoming),
+    ) -> Result<Result<UserImport, Faults>, Mistake> {
         let mut accounts = Vec::with_capacity(records.len());
         for (line, record) in records {
             match self.judge(line, record) {
-                Ok(account) => accounts.push(account),
+                Ok(mut account) => {
+                    add(&mut account);
+                    accounts.push(account);
+                }
                 Err(reason) => faults.note(line, reason),
             }
         }
@@ -140,7 +171,8 @@ impl People {
         if replaces && !accounts.iter().any(is_administrator) {
             faults.note(0, "none of its accounts is an active superuser");
         }
-        let mut import = UserImport { accounts, replaces, summary: Summary::default() };
+        let (summary, new_roles) = (Summary::default(), Vec::new());
+        let mut import = UserImport { accounts, replaces, summary, new_roles };
         self.compare(&mut import, &names, &mut faults).await?;
         Ok(faults.none_or(import))
     }
@@ -198,7 +230,7 @@ impl People {
         actor: &Actor,
         mut progress: impl FnMut(Step, usize, usize),
     ) -> Result<Summary, Mistake> {
-        let UserImport { accounts, replaces, mut summary } = import;
+        let UserImport { accounts, replaces, mut summary, new_roles } = import;
         let staged = self.hash_all(accounts, &mut progress).await?;
         let mut staging = self.store().stage().await?;
         for (number, part) in staged.chunks(PART).enumerate() {
@@ -210,13 +242,13 @@ impl People {
         if replaces {
             let mut event = actor.event(now, "users-replaced", None);
             event.detail = summary.to_string();
-            let Replaced { added, deleted } = staging.replace(&event).await?;
+            let Replaced { added, deleted } = staging.replace(&new_roles, &event).await?;
             summary.added = usize::try_from(added).unwrap_or(usize::MAX);
             summary.deleted = usize::try_from(deleted).unwrap_or(usize::MAX);
         } else {
             let mut event = actor.event(now, "users-imported", None);
             event.detail = summary.to_string();
-            staging.add(&event).await?;
+            staging.add(&new_roles, &event).await?;
         }
         Ok(summary)
     }

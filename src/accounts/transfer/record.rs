@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::identity::grant::is_role_name;
 use crate::identity::hashing::Kind;
 use crate::identity::user::{Profile, RoleGrant, User};
-use crate::store::StagedUser;
+use crate::store::{Past, StagedUser};
 
 /// The fields of an account, in the order in which they are written.
 pub(super) const COLUMNS: &Columns = &[
@@ -157,6 +157,8 @@ impl Record {
             grants,
             created_at: created_at.transpose()?,
             keeps_password,
+            links: Vec::new(),
+            past: Past::default(),
         };
         Ok(Incoming { staged, has_id: id.is_some(), password })
     }

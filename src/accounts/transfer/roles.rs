@@ -62,29 +62,28 @@ impl RoleImport {
     }
 }
 
-impl Record {
-    fn role(self) -> Result<RoleRow, String> {
-        let Self { name, description, permissions } = self;
-        let name = name.trim().to_owned();
-        if !is_role_name(&name) {
-            return Err(Mistake::Role(name).to_string());
-        }
-        let description = description.unwrap_or_default();
-        let is_line = !description.chars().any(char::is_control);
-        if !is_line || description.chars().count() > MAX_DESCRIPTION {
-            return Err(format!(
-                "a description is one line of at most {MAX_DESCRIPTION} characters"
-            ));
-        }
-        let grants = permissions.unwrap_or_default();
-        let grants = grants.iter().map(|text| {
-            Grant::parse(text).map_err(|error| format!("the permission {text:?}: {error}"))
-        });
-        let mut grants = grants.collect::<Result<Vec<_>, _>>()?;
-        grants.sort_by_key(Grant::to_string);
-        grants.dedup();
-        Ok(RoleRow { name, description, grants })
+/// A role as it is written somewhere, checked.
+pub(super) fn role_of(
+    name: &str,
+    description: Option<String>,
+    permissions: &[String],
+) -> Result<RoleRow, String> {
+    let name = name.trim().to_owned();
+    if !is_role_name(&name) {
+        return Err(Mistake::Role(name).to_string());
     }
+    let description = description.unwrap_or_default();
+    let is_line = !description.chars().any(char::is_control);
+    if !is_line || description.chars().count() > MAX_DESCRIPTION {
+        return Err(format!("a description is one line of at most {MAX_DESCRIPTION} characters"));
+    }
+    let grants = permissions.iter().map(|text| {
+        Grant::parse(text).map_err(|error| format!("the permission {text:?}: {error}"))
+    });
+    let mut grants = grants.collect::<Result<Vec<_>, _>>()?;
+    grants.sort_by_key(Grant::to_string);
+    grants.dedup();
+    Ok(RoleRow { name, description, grants })
 }
 
 impl People {
@@ -113,7 +112,8 @@ impl People {
         let mut seen: HashMap<String, u64> = HashMap::new();
         let mut roles = Vec::new();
         for (line, record) in records {
-            let role = match record.role() {
+            let Record { name, description, permissions } = record;
+            let role = match role_of(&name, description, &permissions.unwrap_or_default()) {
                 Ok(role) => role,
                 Err(reason) => {
                     faults.note(line, reason);

@@ -12,7 +12,7 @@ use crate::accounts::sign_in::{Wanted, opening_of};
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Actor};
 use crate::config;
-use crate::identity::provider::{Provider, Redemption, Vouched};
+use crate::identity::provider::{Provider, Redemption, Tokens, Vouched};
 use crate::identity::user::{Method, User};
 use crate::session::Identity;
 use crate::store::{Changed, LinkKey, SessionOrigin, Sighting};
@@ -147,10 +147,10 @@ impl Accounts {
         let vouched = tokio::time::timeout(REDEEMED_WITHIN, provider.redeem(redemption)).await;
         let vouched = vouched.unwrap_or_else(|_| Err(too_long()))?;
         match linker {
-            None => self.sign_in_vouched(visit, provider.settings(), vouched).await,
+            None => self.sign_in_vouched(visit, provider, vouched).await,
             Some(identity) => {
                 let user = self.link(visit, provider.settings(), &vouched, identity).await?;
-                self.see(provider.settings(), &vouched).await?;
+                self.see(provider, &vouched).await?;
                 Ok((user, None))
             }
         }
@@ -160,9 +160,10 @@ impl Accounts {
     async fn sign_in_vouched(
         &self,
         visit: &Visit,
-        settings: &config::Provider,
+        provider: &Provider,
         vouched: Vouched,
     ) -> Result<(User, Option<HeaderValue>), VouchError> {
+        let settings = provider.settings();
         let from = visit.actor();
         let user = match self.account_of(visit, settings, &vouched).await {
             Ok(user) => user,
@@ -171,7 +172,7 @@ impl Accounts {
                 return Err(error);
             }
         };
-        self.see(settings, &vouched).await?;
+        self.see(provider, &vouched).await?;
         if self.people.rules().require_verified && !user.is_verified {
             return Err(VouchError::NotVerified);
         }
@@ -191,17 +192,25 @@ impl Accounts {
 
     /// Writes down what a provider that has just vouched for somebody said: roles, in force at once, and
     /// what it is to be asked by later.
-    async fn see(&self, settings: &config::Provider, vouched: &Vouched) -> Result<(), VouchError> {
+    async fn see(&self, provider: &Provider, vouched: &Vouched) -> Result<(), VouchError> {
+        let settings = provider.settings();
         let key = key_of(settings, vouched);
         let now = self.people.now();
-        let has_token = vouched.tokens.refresh.is_some();
+        let former = self.people.store().find_link(&key).await?;
+        let former = former.and_then(|(link, _)| link.tokens);
+        let former = keeping::open(&self.sessions, &key, former.as_deref());
+        // Google sends a refresh token at the first sign-in only.
+        let former = former.and_then(|tokens| tokens.refresh);
+        let refresh = vouched.tokens.refresh.clone().or(former);
+        let tokens = Tokens { refresh, ..vouched.tokens.clone() };
+        let checks = settings.recheck.filter(|_| provider.can_be_asked(&tokens));
         let sighting = Sighting {
             issuer: vouched.issuer.clone(),
             email: vouched.email.clone(),
-            tokens: keeping::seal(&self.sessions, &key, &vouched.tokens, None),
+            tokens: keeping::seal(&self.sessions, &key, &tokens, None),
             roles: vouched.roles.clone(),
             at: now,
-            next_check: settings.recheck.filter(|_| has_token).map(|every| now.after(every)),
+            next_check: checks.map(|every| now.after(every)),
             replaces: None,
             key,
         };

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bar;
+mod foreign;
 mod roles;
 mod users;
 
@@ -24,6 +25,7 @@ use crate::store::file::give_to_owner_of;
 use crate::telemetry::log::Causes;
 
 pub(super) use backup::{BackupArgs, backup};
+pub(super) use foreign::{ForeignArgs, import_foreign};
 pub(super) use roles::{export_roles, import_roles};
 pub(super) use users::{export_users, import_users};
 
@@ -113,29 +115,32 @@ impl ImportArgs {
 
     /// Tells everything that is wrong with the file, on standard error.
     fn refuse(&self, faults: &Faults) -> Failure {
-        let name = self.name();
-        let mut stderr = io::stderr().lock();
-        for fault in &faults.told {
-            let place = if fault.line == 0 { String::new() } else { format!(":{}", fault.line) };
-            // Standard error is the last place to say anything.
-            let _ = writeln!(stderr, "{name}{place}: {}", printable(&fault.reason));
-        }
-        let untold = faults.total - faults.told.len();
-        if untold > 0 {
-            let _ = writeln!(stderr, "and {untold} more");
-        }
-        let faults = count(faults.total, "mistake");
-        Failure::Failed(format!("{faults} in {name}; nothing was changed"))
+        refuse(&self.name(), faults)
     }
 
     /// Asks before anything is replaced.
     fn confirm(&self, what: &str) -> Result<(), Failure> {
-        if self.yes || !self.replace {
+        let reads_input = self.is_standard_input();
+        Confirming { replaces: self.replace, yes: self.yes, reads_input }.confirm(what)
+    }
+}
+
+/// Whether, and how, it is asked before anything is replaced.
+struct Confirming {
+    replaces: bool,
+    yes: bool,
+    /// Standard input is the file, so nobody can answer there.
+    reads_input: bool,
+}
+
+impl Confirming {
+    fn confirm(&self, what: &str) -> Result<(), Failure> {
+        if self.yes || !self.replaces {
             return Ok(());
         }
         let question = format!("{what}. Replace? Type yes");
         let instead = "--replace changes and deletes what is there; say --yes as well";
-        if self.is_standard_input() {
+        if self.reads_input {
             return Err(Failure::Usage(instead.to_owned()));
         }
         if ask_openly(&question, instead)? == "yes" {
@@ -143,6 +148,22 @@ impl ImportArgs {
         }
         Err(Failure::Failed("nothing was changed".to_owned()))
     }
+}
+
+/// Tells everything that is wrong with a file or table, on standard error.
+fn refuse(name: &str, faults: &Faults) -> Failure {
+    let mut stderr = io::stderr().lock();
+    for fault in &faults.told {
+        let place = if fault.line == 0 { String::new() } else { format!(":{}", fault.line) };
+        // Standard error is the last place to say anything.
+        let _ = writeln!(stderr, "{name}{place}: {}", printable(&fault.reason));
+    }
+    let untold = faults.total - faults.told.len();
+    if untold > 0 {
+        let _ = writeln!(stderr, "and {untold} more");
+    }
+    let faults = count(faults.total, "mistake");
+    Failure::Failed(format!("{faults} in {name}; nothing was changed"))
 }
 
 impl ExportArgs {

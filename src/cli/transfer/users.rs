@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::bar::Bar;
 use super::{Desk, ExportArgs, Failure, ImportArgs, count, export, replacement};
-use crate::accounts::Actor;
-use crate::accounts::transfer::{Step, Summary};
+use crate::accounts::transfer::{Step, Summary, UserImport};
+use crate::accounts::{Actor, People};
 use crate::cli::desk;
 use crate::cli::role::warn_of_undefined;
 use crate::store::Migrate;
@@ -33,6 +33,16 @@ pub(in crate::cli) async fn import_users(
         return Ok(writeln!(desk.out, "would be {planned}")?);
     }
     args.confirm(&planned)?;
+    put_in_force(&people, import, args.replace, desk).await
+}
+
+/// Puts accounts in force and says so.
+pub(super) async fn put_in_force(
+    people: &People,
+    import: UserImport,
+    replaces: bool,
+    desk: &mut Desk,
+) -> Result<(), Failure> {
     let mut bar = Bar::new();
     let progress = |step: Step, done: usize, total: usize| match step {
         Step::Hashing => bar.draw("hashing passwords", done, total),
@@ -41,11 +51,12 @@ pub(in crate::cli) async fn import_users(
     };
     let done = people.import_users(import, &Actor::cli(), progress).await;
     drop(bar);
-    writeln!(desk.out, "{}", told(done?, args.replace))?;
+    writeln!(desk.out, "{}", told(done?, replaces))?;
     Ok(())
 }
 
-fn told(summary: Summary, replaces: bool) -> String {
+/// What an import did or would do.
+pub(super) fn told(summary: Summary, replaces: bool) -> String {
     let Summary { accounts, added, changed, deleted } = summary;
     if replaces {
         return replacement(&count(accounts, "account"), added, changed, deleted);

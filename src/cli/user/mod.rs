@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod invite;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -31,6 +32,9 @@ pub(super) enum UserCommand {
     SetPassword(SetPasswordArgs),
     /// Print a link by which the owner of an account sets a new password, good once and for an hour
     ResetLink(WhoArgs),
+    /// Invite somebody to make an account with roles: by mail, or by a link that is printed where none is
+    /// sent
+    Invite(invite::InviteArgs),
     /// Let an account sign in again
     Activate(WhoArgs),
     /// Keep an account from signing in, ending its sessions
@@ -161,6 +165,7 @@ pub(super) async fn run(command: &UserCommand, desk: &mut Desk) -> Result<(), Fa
         UserCommand::Show(args) => view::show(args, desk).await,
         UserCommand::SetPassword(args) => change::set_password(args, desk).await,
         UserCommand::ResetLink(args) => change::reset_link(args, desk).await,
+        UserCommand::Invite(args) => invite::invite(args, desk).await,
         UserCommand::Activate(args) => change::set_flag(args, Flag::Active(true), desk).await,
         UserCommand::Deactivate(args) => change::set_flag(args, Flag::Active(false), desk).await,
         UserCommand::Verify(args) => change::set_flag(args, Flag::Verified, desk).await,

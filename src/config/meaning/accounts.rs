@@ -1,16 +1,26 @@
 //! Who may have an account, what it begins with, and rules for passwords.
 
-use super::Cursor;
+use std::time::Duration;
+
+use super::{Cursor, duration};
 use crate::config::settings::{AccountRules, PasswordPolicy, Registration};
 use crate::config::yaml::spelling::Text;
 use crate::config::yaml::{Accounts as AccountsFile, Main, Password as PasswordFile};
 use crate::web::authority::Host;
+
+/// Long enough for somebody who is away.
+const INVITATION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 pub(super) fn read(file: &Main, top: &Cursor<'_>) -> AccountRules {
     let (written, at) = (&file.accounts, top.key("accounts"));
     let rules = AccountRules {
         registration: written.registration.as_ref().map_or(Registration::Closed, |one| one.0),
         require_verified: written.require_verified.unwrap_or(false),
+        invitation_lifetime: duration(
+            written.invitation_lifetime.as_ref(),
+            INVITATION_LIFETIME,
+            &at.key("invitation_lifetime"),
+        ),
         email_domains: read_domains(&written.email_domains, &at.key("email_domains")),
         default_roles: read_roles(written, &at.key("default_roles")),
         confirm_changes: written.confirm_changes.unwrap_or(false),

@@ -19,7 +19,7 @@ use crate::web::authority::Host;
 use KindWord::{GitHub, GitLab, Google, Microsoft, OAuth2 as Plain, Oidc};
 
 /// Names that would stand where an address of the gateway's own does.
-const TAKEN: [&str; 31] = [
+const TAKEN: [&str; 32] = [
     "account",
     "admin",
     "associate",
@@ -33,6 +33,7 @@ const TAKEN: [&str; 31] = [
     "forgot-password",
     "forward",
     "invitation",
+    "invitations",
     "invite",
     "jwt",
     "language",

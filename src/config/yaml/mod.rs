@@ -392,6 +392,10 @@ pub(super) struct Accounts {
     #[serde(default)]
     #[schemars(with = "bool")]
     pub(super) require_verified: Option<bool>,
+    /// How long an invitation is good for. Default: 7d.
+    #[serde(default)]
+    #[schemars(with = "Duration")]
+    pub(super) invitation_lifetime: Option<Duration>,
     /// Domains of which people may register an e-mail, or change theirs to one. Default: [], every
     /// domain.
     #[serde(default)]

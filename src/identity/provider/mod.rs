@@ -256,6 +256,16 @@ impl Provider {
         }
     }
 
+    /// Whether there is anything in these tokens by which [`Self::recheck`] could ask.
+    #[must_use]
+    pub fn can_be_asked(&self, kept: &Tokens) -> bool {
+        match &self.speech {
+            Speech::OpenId(_) => kept.refresh.is_some(),
+            // By the access token itself, for as long as it is good.
+            Speech::OAuth2(_) => true,
+        }
+    }
+
     /// Where a browser is sent to sign out there too (OpenID Connect RP-Initiated Logout 1.0), if the
     /// provider has such a place and is known already or answers within two seconds.
     pub async fn logout_url(

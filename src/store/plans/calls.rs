@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::super::{
-    Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, LetterKind, LinkKey,
-    NewLetter, NewLink, NewUser, Notice, RoleRow, SessionKind, SessionOrigin, SessionRow, Sighting,
-    SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
+    Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind,
+    LinkKey, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind, SessionOrigin,
+    SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError, TokenKind, UserChange,
+    UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -185,13 +186,15 @@ async fn call_transfer(store: &Store) -> Result<(), StoreError> {
         grants: vec![RoleGrant { role: "r".to_owned(), until: None }],
         created_at: None,
         keeps_password: false,
+        links: vec![StagedLink { provider: "p".to_owned(), subject: name.to_owned(), email: None }],
+        past: Past::default(),
     };
     let mut staging = store.stage().await?;
     staging.insert(&[staged("eve")]).await?;
-    staging.add(&event()).await?;
+    staging.add(&[], &event()).await?;
     let mut staging = store.stage().await?;
     staging.insert(&[staged("fay")]).await?;
-    staging.replace(&event()).await?;
+    staging.replace(&[], &event()).await?;
     store.snapshot().await?.list_accounts(None, 10).await?;
     store.list_accounts(None, 10).await.map(drop)
 }
@@ -214,8 +217,32 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.list_failed_sign_ins(AT, 10).await?;
     store.list_changes().await?;
     call_outbox(store).await?;
+    call_invitations(store).await?;
     store.write_nothing().await?;
     store.delete_expired(AT, AT).await
+}
+
+async fn call_invitations(store: &Store) -> Result<(), StoreError> {
+    let invitation = Invitation {
+        id: Entropy::system().uuid(),
+        email: "hal@example.com".to_owned(),
+        email_folded: "hal@example.com".to_owned(),
+        first_name: None,
+        last_name: None,
+        roles: vec!["r".to_owned()],
+        invited_by: "cli".to_owned(),
+        created_at: AT,
+        expires_at: Timestamp::NEVER,
+    };
+    store.insert_invitation(&invitation, None, &event()).await?;
+    store.find_invitation(invitation.id).await?;
+    store.find_invitation_of("hal@example.com").await?;
+    store.list_invitations(AT, 10).await?;
+    store.update_invitation(invitation.id, &[9; 32]).await?;
+    store.has_invitation(invitation.id, &[9; 32], AT).await?;
+    let user = (Entropy::system().uuid(), person("hal"));
+    store.insert_invited_user((invitation.id, &[9; 32]), user, &event()).await?;
+    store.delete_invitation(invitation.id, &event()).await.map(drop)
 }
 
 async fn call_outbox(store: &Store) -> Result<(), StoreError> {

@@ -80,6 +80,16 @@ verify-what = Drücken Sie den Knopf, wenn { $email } Ihre E-Mail-Adresse ist un
 verify-button = Diese Adresse bestätigen
 verified-heading = Ihre E-Mail-Adresse ist bestätigt
 
+## Einladungen
+
+invitation-heading = Konto anlegen
+invitation-what = Sie sind eingeladen. Wählen Sie ein Passwort, und Ihr Konto ist angelegt.
+invitation-accept = Konto anlegen und anmelden
+invitation-over-heading = Diese Einladung gilt nicht mehr
+invitation-over-what = Eine Einladung gilt einmal, bis sie endet oder zurückgenommen wird, und nur mit dem Link des letzten Briefs. Bitten Sie den, der Sie eingeladen hat, um eine neue.
+invitation-taken-heading = Sie haben schon ein Konto
+invitation-taken-what = Mit der E-Mail-Adresse dieser Einladung gibt es schon ein Konto. Melden Sie sich damit an.
+
 ## Die erste Verwalterin, der erste Verwalter
 
 set-up-heading = Das erste Verwaltungskonto anlegen

@@ -80,6 +80,16 @@ verify-what = Press the button if { $email } is your e-mail address, and you mad
 verify-button = Verify this address
 verified-heading = Your e-mail address is verified
 
+## Invitations
+
+invitation-heading = Make your account
+invitation-what = You have been invited. Choose a password, and your account is made.
+invitation-accept = Create the account and sign in
+invitation-over-heading = This invitation is no longer valid
+invitation-over-what = An invitation works once, until it ends or is taken back, and only the last letter’s link counts. Ask whoever invited you for another one.
+invitation-taken-heading = You have an account already
+invitation-taken-what = There is an account with the e-mail of this invitation already. Sign in to it.
+
 ## The first administrator
 
 set-up-heading = Set up the first administrator

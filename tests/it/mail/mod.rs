@@ -2,6 +2,7 @@
 
 mod asking;
 mod delivery;
+mod invitations;
 mod journey;
 mod server;
 

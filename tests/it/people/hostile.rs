@@ -85,6 +85,7 @@ fn shapeless() -> Vec<Vec<u8>> {
 fn fitting(name: &str, schema: &Value) -> Value {
     match schema["format"].as_str() {
         Some("email") => json!("somebody@example.com"),
+        _ if schema["type"][0] == "array" => json!(["a"]),
         _ if schema["type"] == "boolean" || schema["type"][0] == "boolean" => json!(true),
         _ => json!(format!("some {name}")),
     }
@@ -94,6 +95,9 @@ fn fitting(name: &str, schema: &Value) -> Value {
 fn unfit(schema: &Value) -> Vec<Value> {
     let is_flag = schema["type"] == "boolean" || schema["type"][0] == "boolean";
     let takes_null = schema["type"].is_array();
+    if schema["type"][0] == "array" {
+        return vec![json!({}), json!("a"), json!(1.5), json!([1]), json!([null]), json!([["a"]])];
+    }
     let mut deep = json!("x");
     for _ in 0..100 {
         deep = json!([deep]);

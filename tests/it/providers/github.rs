@@ -10,6 +10,7 @@ use crate::raw::{Client, Response};
 use crate::upstream::Upstream;
 
 const CODE: &str = "a1b2c3d4e5f6a7b8c9d0";
+const REFRESH: &str = "ghr_1B4a2e77838347a7E420ce178F2E7c6912E169";
 const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
 
 /// What it knows of the one person who signs in.
@@ -19,6 +20,8 @@ struct Known {
     emails: Value,
     organisations: Value,
     teams: Value,
+    /// What a code is redeemed for.
+    grant: Value,
 }
 
 impl Known {
@@ -31,6 +34,7 @@ impl Known {
             ]),
             organisations: json!([{ "login": "Quay", "id": 1 }]),
             teams: json!([{ "slug": "night-shift", "organization": { "login": "Quay" } }]),
+            grant: json!({ "access_token": TOKEN, "token_type": "bearer", "scope": "read:user" }),
         }
     }
 }
@@ -58,19 +62,23 @@ impl GitHub {
         double.at("/api/v3/user/orgs", |known| known.organisations.clone());
         double.at("/api/v3/user/teams", |known| known.teams.clone());
         // Errors come with 200, as GitHub sends them.
-        double.server.at("/login/oauth/access_token", |mut exchange| async move {
-            let mut body = Vec::new();
-            while let Some(part) = exchange.read_some().await {
-                body.extend(part);
+        let known = Arc::clone(&double.known);
+        double.server.at("/login/oauth/access_token", move |mut exchange| {
+            let grant = known.lock().unwrap().grant.clone();
+            async move {
+                let mut body = Vec::new();
+                while let Some(part) = exchange.read_some().await {
+                    body.extend(part);
+                }
+                let body = String::from_utf8_lossy(&body).into_owned();
+                let is_code = body.contains(CODE) && body.contains("code_verifier=");
+                let answer = if is_code || body.contains(&format!("refresh_token={REFRESH}")) {
+                    grant
+                } else {
+                    json!({ "error": "bad_verification_code", "error_description": "expired" })
+                };
+                exchange.write(written(&answer)).await.then_some(exchange)
             }
-            let body = String::from_utf8_lossy(&body).into_owned();
-            let is_good = body.contains(CODE) && body.contains("code_verifier=");
-            let answer = if is_good {
-                json!({ "access_token": TOKEN, "token_type": "bearer", "scope": "read:user" })
-            } else {
-                json!({ "error": "bad_verification_code", "error_description": "expired" })
-            };
-            exchange.write(written(&answer)).await.then_some(exchange)
         });
         double
     }
@@ -185,4 +193,48 @@ async fn what_github_does_not_vouch_for_counts_for_nothing() {
     );
     let failed = come_back(&gateway.client()).await.expect(502);
     assert!(!failed.text().contains("secret"));
+}
+
+/// Waits until somebody is signed in no more.
+async fn is_over(client: &Client) -> bool {
+    for _ in 0..250 {
+        if client.get("/auth/users/me").send().await.status == 401 {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_left_the_organisation_is_signed_out_within_the_hour() {
+    let hour = std::time::Duration::from_secs(3_601);
+    let (_app, github, gateway) = start("who: { organisations: [quay] }, recheck: 1h").await;
+    let ann = gateway.client();
+    come_back(&ann).await.expect(204);
+    gateway.pass(hour).await;
+    me(&ann).await;
+    github.knows(|known| known.organisations = json!([]));
+    gateway.pass(hour).await;
+    assert!(is_over(&ann).await, "asked by the access token, which has no end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_that_came_with_the_first_sign_in_alone_is_kept() {
+    let hour = std::time::Duration::from_secs(3_601);
+    let (_app, github, gateway) = start("who: { organisations: [quay] }, recheck: 1h").await;
+    github.knows(|known| known.grant["refresh_token"] = json!(REFRESH));
+    come_back(&gateway.client()).await.expect(204);
+    github.knows(|known| known.grant["refresh_token"] = Value::Null);
+    let ann = gateway.client();
+    come_back(&ann).await.expect(204);
+    github.knows(|known| known.organisations = json!([]));
+    gateway.pass(hour).await;
+    assert!(is_over(&ann).await);
+    let sent = github
+        .server
+        .seen()
+        .into_iter()
+        .map(|seen| String::from_utf8_lossy(&seen.body).into_owned());
+    assert_eq!(sent.filter(|body| body.contains("grant_type=refresh_token")).count(), 1);
 }

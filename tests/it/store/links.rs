@@ -16,6 +16,7 @@ contract! {
     an_account_at_a_provider_belongs_to_one_account
     somebody_new_comes_with_their_link_or_not_at_all
     an_account_nobody_verified_is_handed_over_bare
+    a_letter_takes_an_account_nobody_verified_from_whoever_linked_theirs
     an_account_that_changed_meanwhile_is_not_linked_by_its_email
     roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone
     a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
@@ -158,6 +159,26 @@ async fn an_account_nobody_verified_is_handed_over_bare(bed: Bed) {
     let session = bed.sign_in(&bob).await;
     bed.store.insert_link_by_email(&bob, &bed.link_to("bob"), &event("link")).await.unwrap();
     assert!(bed.user(bob.id).await.password_hash.is_some() && bed.lives(&session).await);
+}
+
+async fn a_letter_takes_an_account_nobody_verified_from_whoever_linked_theirs(bed: Bed) {
+    for (name, is_verified, kept) in [("ann", false, 0), ("bob", true, 1)] {
+        let made = NewUser { is_verified, is_active: true, ..new_user(name) };
+        let user = bed.add(&made).await;
+        bed.link(&user, name).await;
+        bed.store.update_link(&bed.seen(name, &["admin"])).await.unwrap();
+        let token = portcullis::store::UserToken {
+            kind: portcullis::store::TokenKind::Reset,
+            user: user.id,
+            digest: digest(),
+            expires_at: bed.clock.now().after(Duration::from_hours(1)),
+        };
+        bed.store.replace_token(&token, None).await.unwrap();
+        let reset = event("reset");
+        bed.store.update_password_by_token(&user, &token.digest, &hash(2), &reset).await.unwrap();
+        assert_eq!(bed.links_of(&user).await.len(), kept, "{name}");
+        assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap().len(), kept, "{name}");
+    }
 }
 
 async fn an_account_that_changed_meanwhile_is_not_linked_by_its_email(bed: Bed) {

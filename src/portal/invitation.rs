@@ -1,0 +1,205 @@
+//! Accepting an invitation. Opening its link spends nothing: the form does.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::arrival::{explain, symptoms};
+use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::links::{hide_address, link_address};
+use super::sign_in::sign_in_address;
+use super::trail::diagnose;
+use super::{Portal, add_cookie, render};
+use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
+use crate::accounts::{Acceptance, InvitationState, Mistake};
+use crate::identity::user::Profile;
+use crate::store::{Conflict, Invitation};
+use crate::web::failure::Failure;
+use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
+
+/// What the form shows.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Shown {
+    /// The link's own token, which the form spends.
+    link_token: String,
+    /// Whom the invitation is for; it cannot be changed.
+    email: String,
+    first_name: String,
+    last_name: String,
+    min_length: usize,
+    error: Option<Text>,
+    password_error: Option<Text>,
+    first_name_error: Option<Text>,
+    last_name_error: Option<Text>,
+    token_field: &'static str,
+    token: String,
+}
+
+/// The page for an invitation that leads nowhere.
+#[derive(Serialize)]
+struct Over {
+    /// There is an account with its e-mail.
+    is_taken: bool,
+    sign_in: String,
+}
+
+impl Portal {
+    /// GET: the form, if the invitation is good.
+    pub(super) async fn show_invitation(
+        &self,
+        visit: &Visit,
+        query: &Form,
+    ) -> Result<Answer, Failure> {
+        let token = query.get("token").unwrap_or_default();
+        let begin = |invitation: &Invitation| Shown {
+            first_name: invitation.first_name.clone().unwrap_or_default(),
+            last_name: invitation.last_name.clone().unwrap_or_default(),
+            ..Shown::default()
+        };
+        self.invitation_page(visit, token, StatusCode::OK, begin).await
+    }
+
+    /// POST: makes the account and signs in.
+    pub(super) async fn accept_invitation<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
+        let text = |name| form.get(name).unwrap_or_default().to_owned();
+        let (token, first_name, last_name) = (text("token"), text("first_name"), text("last_name"));
+        let shown = Shown { first_name, last_name, ..Shown::default() };
+        let sessions = self.accounts.sessions();
+        match check_browser(visit, sessions, Purpose::Invitation, form.get(TOKEN_FIELD)) {
+            Ok(()) => {}
+            Err(Unbound::NoCookie) => {
+                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
+            }
+            Err(Unbound::Mismatch) => {
+                let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
+                let status = StatusCode::FORBIDDEN;
+                return self.invitation_page(visit, &token, status, |_| shown).await;
+            }
+        }
+        let acceptance = Acceptance {
+            password: text("password").into(),
+            profile: Profile {
+                first_name: Some(shown.first_name.clone()),
+                last_name: Some(shown.last_name.clone()),
+                ..Profile::default()
+            },
+        };
+        let (from, old) = (visit.actor(), visit.cookie_identity(sessions).await?);
+        let replaces = old.as_deref();
+        match self.accounts.accept_and_sign_in(&token, acceptance, &from, replaces).await {
+            Ok(session) => Ok(self.leave(visit, None, session)),
+            Err(mistake) => self.invitation_again(visit, &token, shown, mistake).await,
+        }
+    }
+
+    /// The form once more, with what was wrong.
+    async fn invitation_again(
+        &self,
+        visit: &Visit,
+        token: &str,
+        mut shown: Shown,
+        mistake: Mistake,
+    ) -> Result<Answer, Failure> {
+        match mistake {
+            Mistake::Conflict(Conflict::Token) => return Ok(over(visit, false)),
+            Mistake::Conflict(Conflict::Email) => return Ok(over(visit, true)),
+            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
+            Mistake::Profile("first_name") => {
+                shown.first_name_error = Some(Text::of("field-wrong"));
+            }
+            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
+            Mistake::TooMany(after) => {
+                let what = Text::of("link-too-many");
+                return Err(Failure::too_many(after).explanation(what));
+            }
+            Mistake::Store(error) => return Err(store_failure(error)),
+            mistake @ (Mistake::Email
+            | Mistake::Username
+            | Mistake::Role(_)
+            | Mistake::Domain
+            | Mistake::Closed
+            | Mistake::Session(_)
+            | Mistake::Conflict(_)) => return Err(mistake.into()),
+        }
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        self.invitation_page(visit, token, status, |_| shown).await
+    }
+
+    /// The page an invitation opens; `fill` says what stands in the form.
+    async fn invitation_page(
+        &self,
+        visit: &Visit,
+        token: &str,
+        status: StatusCode,
+        fill: impl FnOnce(&Invitation) -> Shown,
+    ) -> Result<Answer, Failure> {
+        let found = self.accounts.people().look_at_invitation(token).await;
+        let invitation = match found.map_err(store_failure)? {
+            InvitationState::Live(invitation) => invitation,
+            InvitationState::Taken => return Ok(over(visit, true)),
+            InvitationState::Void => return Ok(over(visit, false)),
+        };
+        let browser = Browser::of(visit, &self.entropy);
+        let shown = Shown {
+            link_token: token.to_owned(),
+            email: invitation.email.clone(),
+            min_length: visit.config.accounts.password.min_length,
+            token_field: TOKEN_FIELD,
+            token: browser.token(self.accounts.sessions(), Purpose::Invitation),
+            ..fill(&invitation)
+        };
+        let address = link_address(visit, token);
+        let mut answer = visit.frame(&address).render("invitation", status, shown);
+        add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
+        hide_address(&mut answer);
+        Ok(answer)
+    }
+}
+
+fn over(visit: &Visit, is_taken: bool) -> Answer {
+    let shown = Over { is_taken, sign_in: sign_in_address(visit, None) };
+    let status = if is_taken { StatusCode::CONFLICT } else { StatusCode::NOT_FOUND };
+    let mut answer = render(visit, "invitation-over", status, shown);
+    hide_address(&mut answer);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page_of;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_form_shows_the_e_mail_and_does_not_ask_for_it() {
+        let shown = Shown {
+            link_token: "abc".into(),
+            email: "<ann>@example.com".into(),
+            first_name: "Ann".into(),
+            password_error: Some(Text::of("password-common")),
+            ..Shown::default()
+        };
+        let page = page_of("invitation", shown).await;
+        for part in ["value=\"&lt;ann&gt;@example.com\" readonly", "value=\"abc\"", "value=\"Ann\""]
+        {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert!(
+            page.contains("id=\"password-error\"") && !page.contains("name=\"email\""),
+            "{page}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_invitation_that_is_over_says_why() {
+        for (is_taken, words) in [(true, "already"), (false, "no longer")] {
+            let page = page_of("invitation-over", Over { is_taken, sign_in: "/auth/login".into() });
+            let page = page.await;
+            assert!(page.contains(words) && page.contains("href=\"/auth/login\""), "{page}");
+        }
+    }
+}

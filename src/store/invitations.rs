@@ -1,0 +1,228 @@
+//! Invitations to make an account. What an account begins with that one makes by an invitation stands here
+//! and nowhere in a request.
+
+use uuid::Uuid;
+
+use super::sql::{Connection, Row, values};
+use super::{
+    Conflict, Event, Invitation, NewLetter, NewUser, Store, StoreError, events, outbox, users,
+};
+use crate::clock::Timestamp;
+use crate::identity::user::User;
+
+macro_rules! columns {
+    () => {
+        "i.id, i.email, i.email_folded, i.first_name, i.last_name, i.invited_by, i.created_at, \
+         i.expires_at, r.role FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
+    };
+}
+
+impl Store {
+    /// Adds an invitation in place of an earlier one of the same e-mail, with the letter that brings it if
+    /// there is to be one; `false`, and nothing is added, when the outbox holds `most` letters already.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Email`] where there is an account with this e-mail.
+    pub async fn insert_invitation(
+        &self,
+        invitation: &Invitation,
+        letter: Option<(&NewLetter<'_>, u32)>,
+        event: &Event,
+    ) -> Result<bool, StoreError> {
+        let written = self.pool.write(async |connection| {
+            let folded = invitation.email_folded.as_str();
+            if users::has_email(connection, folded).await? {
+                return Err(StoreError::Conflict(Conflict::Email));
+            }
+            if let Some((letter, most)) = letter
+                && !outbox::insert(connection, letter, most).await?
+            {
+                return Ok(false);
+            }
+            let sql = "DELETE FROM invitations WHERE email_folded = $1";
+            connection.execute(sql, values![folded]).await?;
+            insert(connection, invitation).await?;
+            events::insert(connection, event).await?;
+            Ok(true)
+        });
+        written.await
+    }
+
+    /// By id, past ones too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_invitation(&self, id: Uuid) -> Result<Option<Invitation>, StoreError> {
+        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1 ORDER BY r.role");
+        let rows = self.pool.read(async |connection| connection.rows(SQL, values![id]).await);
+        Ok(read(&rows.await?)?.into_iter().next())
+    }
+
+    /// By folded e-mail, past ones too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_invitation_of(
+        &self,
+        email_folded: &str,
+    ) -> Result<Option<Invitation>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", columns!(), " WHERE i.email_folded = $1 ORDER BY r.role");
+        let rows =
+            self.pool.read(async |connection| connection.rows(SQL, values![email_folded]).await);
+        Ok(read(&rows.await?)?.into_iter().next())
+    }
+
+    /// Whether an invitation has this token and has not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_invitation(
+        &self,
+        id: Uuid,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let found = self.pool.read(async |connection| {
+            let sql = "SELECT i.expires_at FROM invitations i \
+                 WHERE i.id = $1 AND i.digest = $2 AND i.expires_at > $3";
+            connection.row(sql, values![id, digest, now]).await
+        });
+        Ok(found.await?.is_some())
+    }
+
+    /// Those that have not ended, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_invitations(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " WHERE i.id IN (SELECT l.id FROM invitations l WHERE l.expires_at > $1 \
+             ORDER BY l.created_at DESC, l.id LIMIT $2) ORDER BY i.created_at DESC, i.id, r.role"
+        );
+        let rows =
+            self.pool.read(async |connection| connection.rows(SQL, values![now, limit]).await);
+        read(&rows.await?)
+    }
+
+    /// Gives an invitation the token of its next letter, in place of every earlier one; `false` when it is
+    /// gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_invitation(&self, id: Uuid, digest: &[u8; 32]) -> Result<bool, StoreError> {
+        let sql = "UPDATE invitations SET digest = $2 WHERE id = $1";
+        self.pool.execute(sql, values![id, digest]).await.map(|rows| rows > 0)
+    }
+
+    /// Takes an invitation back; `false` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_invitation(&self, id: Uuid, event: &Event) -> Result<bool, StoreError> {
+        let deleted = self.pool.write(async |connection| {
+            let sql = "DELETE FROM invitations WHERE id = $1";
+            if connection.execute(sql, values![id]).await? == 0 {
+                return Ok(false);
+            }
+            events::insert(connection, event).await?;
+            Ok(true)
+        });
+        deleted.await
+    }
+
+    /// Makes the account that somebody is invited to and spends the invitation, in one transaction. The
+    /// e-mail and the roles are the invitation's, whatever `user` says; the e-mail is verified, since the
+    /// invitation came by it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Token`] where the invitation is spent, ended or gone, and those of
+    /// [`Store::insert_user`].
+    pub async fn insert_invited_user(
+        &self,
+        invitation: (Uuid, &[u8; 32]),
+        user: (Uuid, NewUser),
+        event: &Event,
+    ) -> Result<User, StoreError> {
+        let ((invited, digest), (id, mut user)) = (invitation, user);
+        let now = self.clock.now();
+        let written = self.pool.write(async |connection| {
+            const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1 ORDER BY r.role");
+            let found = read(&connection.rows(SQL, values![invited]).await?)?;
+            // Of those who try at once, one deletes the row.
+            let sql = "DELETE FROM invitations WHERE id = $1 AND digest = $2 AND expires_at > $3";
+            let spent = connection.execute(sql, values![invited, digest, now]).await?;
+            let Some(found) = found.into_iter().next().filter(|_| spent > 0) else {
+                return Err(StoreError::Conflict(Conflict::Token));
+            };
+            let Invitation { email, email_folded, roles, .. } = found;
+            user = NewUser { email, email_folded, roles, is_verified: true, ..user.clone() };
+            users::insert(connection, id, &user, now).await?;
+            events::insert(connection, event).await?;
+            users::find(connection, id).await
+        });
+        written.await
+    }
+
+    pub(super) async fn delete_ended_invitations(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.delete_in_batches(
+            "DELETE FROM invitations WHERE id IN (SELECT i.id FROM invitations i \
+             WHERE i.expires_at <= $1 ORDER BY i.expires_at LIMIT 1000)",
+            values![now],
+        )
+        .await
+    }
+}
+
+async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<(), StoreError> {
+    let sql = "INSERT INTO invitations (id, email, email_folded, first_name, last_name, invited_by, \
+         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let values = values![
+        invitation.id,
+        invitation.email.as_str(),
+        invitation.email_folded.as_str(),
+        &invitation.first_name,
+        &invitation.last_name,
+        invitation.invited_by.as_str(),
+        invitation.created_at,
+        invitation.expires_at,
+    ];
+    connection.execute(sql, values).await?;
+    for role in &invitation.roles {
+        let sql = "INSERT INTO invitation_roles (invitation, role) VALUES ($1, $2) \
+             ON CONFLICT (invitation, role) DO NOTHING";
+        connection.execute(sql, values![invitation.id, role.as_str()]).await?;
+    }
+    Ok(())
+}
+
+/// Reads rows of [`columns`]: one for each role, those of an invitation together.
+fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
+    let mut found: Vec<Invitation> = Vec::new();
+    for row in rows {
+        let mut cells = row.cells();
+        let invitation = Invitation {
+            id: cells.uuid()?,
+            email: cells.text()?,
+            email_folded: cells.text()?,
+            first_name: cells.optional_text()?,
+            last_name: cells.optional_text()?,
+            invited_by: cells.text()?,
+            created_at: cells.time()?,
+            expires_at: cells.time()?,
+            roles: Vec::new(),
+        };
+        let role = cells.optional_text()?;
+        match found.last_mut().filter(|last| last.id == invitation.id) {
+            Some(last) => last.roles.extend(role),
+            None => found.push(Invitation { roles: role.into_iter().collect(), ..invitation }),
+        }
+    }
+    Ok(found)
+}
