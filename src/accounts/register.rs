@@ -7,7 +7,7 @@ use super::{Accounts, Actor, Draft, Mistake, People};
 use crate::config::Registration as Policy;
 use crate::identity::user::{Profile, User, fold_email};
 use crate::mail::AskError;
-use crate::store::LetterKind;
+use crate::store::{Conflict, LetterKind};
 use crate::telemetry::log::Causes;
 use crate::web::language::Language;
 
@@ -81,6 +81,33 @@ impl Accounts {
         tokio::spawn(async move { people.measure_new_kinds().await });
         self.send_verification(&user, language, from).await;
         Ok(user)
+    }
+
+    /// As [`Accounts::register`], without telling whether there is such an account already: to somebody who
+    /// has one goes the letter that leads to a new password. It is no letter to verify the e-mail: whoever
+    /// made the account may be somebody else, who would then know the password of a verified one.
+    ///
+    /// # Errors
+    /// [`Mistake`], but for an e-mail that is taken.
+    pub async fn register_unseen(
+        &self,
+        asked: Registration,
+        language: Language,
+        from: &Actor,
+    ) -> Result<(), Mistake> {
+        let folded = fold_email(&asked.email).map_err(|_| Mistake::Email)?;
+        match self.register(asked, language, from).await {
+            Ok(_) => Ok(()),
+            Err(Mistake::Conflict(Conflict::Email)) => {
+                let Some(outbox) = &self.outbox else { return Ok(()) };
+                match outbox.ask(LetterKind::Reset, &folded, language, from.address).await {
+                    // Too many letters are told to nobody: a new account is told nothing of it either.
+                    Ok(()) | Err(AskError::TooMany(_)) => Ok(()),
+                    Err(AskError::Store(error)) => Err(error.into()),
+                }
+            }
+            Err(mistake) => Err(mistake),
+        }
     }
 
     /// Asks for the letter that verifies an e-mail just entered. What keeps it from being sent is logged:

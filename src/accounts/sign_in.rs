@@ -414,7 +414,7 @@ impl Accounts {
         self.sessions.end(EndSessions::OfUser(identity.user().id), &event).await
     }
 
-    fn ending(&self, identity: &Identity, from: &Actor, kind: &str) -> Event {
+    pub(super) fn ending(&self, identity: &Identity, from: &Actor, kind: &str) -> Event {
         let mut event = from.event(self.people.now(), kind, Some(identity.user().id));
         event.actor = identity.user().email.to_string();
         event

@@ -104,12 +104,11 @@ impl Endpoint {
     /// Whether a page has the same address: then only what is sent there, and is no form, is the API's.
     pub(super) const fn is_shared(&self) -> bool {
         match self {
-            Self::Register | Self::Link(_) | Self::Letter(LetterKind::Reset) => true,
+            Self::Register | Self::Link(_) | Self::Letter(_) => true,
             Self::Login(_)
             | Self::Logout
             | Self::Session
             | Self::Me
-            | Self::Letter(LetterKind::Verify | LetterKind::Invite)
             | Self::Vouch(_)
             | Self::User(_)
             | Self::Invitations

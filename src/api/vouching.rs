@@ -8,10 +8,13 @@ use serde_json::json;
 use super::bodies::{UserBody, json};
 use super::endpoint::Access;
 use super::{Api, refuse_foreign, unauthorized};
-use crate::accounts::visit::{Answer, Visit, empty, form_failure};
+use crate::accounts::Mistake;
+use crate::accounts::visit::{Answer, Visit, empty, form_failure, store_failure};
 use crate::accounts::vouching::{Arrival, Departure, Errand, VouchError, read_departure};
 use crate::config::Config;
 use crate::identity::user::Person;
+use crate::session::Identity;
+use crate::store::Conflict;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, FormError, RequestBody};
 
@@ -31,6 +34,10 @@ pub(super) enum Step {
     Arrive(Errand),
     /// The provider says that somebody signed out there.
     Notice,
+    /// What somebody has linked, at whatever provider.
+    List,
+    /// Takes the links to a provider away.
+    Unlink,
 }
 
 impl Step {
@@ -65,6 +72,8 @@ impl Leg {
             [provider, "backchannel-logout"] => (provider, Step::Notice),
             ["associate", provider, "authorize"] => (provider, Step::Depart(Errand::Link)),
             ["associate", provider, "callback"] => (provider, Step::Arrive(Errand::Link)),
+            ["associate"] => (&"", Step::List),
+            ["associate", provider] => (provider, Step::Unlink),
             _ => return None,
         };
         Some(Self { provider: (*provider).to_owned(), step })
@@ -72,13 +81,20 @@ impl Leg {
 
     pub(super) fn is_there(&self, config: &Config, is_navigation: bool) -> bool {
         let is_configured = config.providers.iter().any(|known| known.name == self.provider);
-        is_configured && (self.step == Step::Notice || !is_navigation)
+        match self.step {
+            Step::Depart(_) | Step::Arrive(_) => is_configured && !is_navigation,
+            Step::Notice => is_configured,
+            // What was linked may be unlinked when the provider is configured no more.
+            Step::List | Step::Unlink => true,
+        }
     }
 
     /// Only somebody signed in links an account.
     pub(super) const fn access(&self) -> Access {
         match self.step {
-            Step::Depart(Errand::Link) | Step::Arrive(Errand::Link) => Access::SignedIn,
+            Step::Depart(Errand::Link) | Step::Arrive(Errand::Link) | Step::List | Step::Unlink => {
+                Access::SignedIn
+            }
             Step::Depart(Errand::SignIn) | Step::Arrive(Errand::SignIn) | Step::Notice => {
                 Access::Anybody
             }
@@ -87,7 +103,8 @@ impl Leg {
 
     pub(super) const fn methods(&self) -> &'static [Method] {
         match self.step {
-            Step::Depart(_) | Step::Arrive(_) => &[Method::GET],
+            Step::Depart(_) | Step::Arrive(_) | Step::List => &[Method::GET],
+            Step::Unlink => &[Method::DELETE],
             Step::Notice => &[Method::POST],
         }
     }
@@ -104,7 +121,44 @@ impl Api {
             Step::Depart(errand) => self.depart(visit, &leg.provider, errand).await,
             Step::Arrive(errand) => self.arrive(visit, &leg.provider, errand).await,
             Step::Notice => self.heed_logout(visit, &leg.provider, body).await,
+            Step::List => self.list_links(caller(visit)?).await,
+            Step::Unlink => self.unlink(visit, caller(visit)?, &leg.provider).await,
         }
+    }
+
+    async fn list_links(&self, identity: &Identity) -> Result<Answer, Failure> {
+        let links = self.accounts.links_of(identity.user().id).await.map_err(store_failure)?;
+        let bodies = links.iter().map(|link| {
+            json!({
+                "provider": link.key.provider,
+                "label": link.label,
+                "account_email": link.email,
+                "linked_at": link.linked_at.to_string(),
+            })
+        });
+        json(StatusCode::OK, &bodies.collect::<Vec<_>>())
+    }
+
+    /// All links of one's own to a provider; the last way in stays.
+    async fn unlink(
+        &self,
+        visit: &Visit,
+        identity: &Identity,
+        provider: &str,
+    ) -> Result<Answer, Failure> {
+        let links = self.accounts.links_of(identity.user().id).await.map_err(store_failure)?;
+        let mut status = StatusCode::NOT_FOUND;
+        for link in links.into_iter().filter(|link| link.key.provider == provider) {
+            match self.accounts.unlink(identity, &link.key, &visit.actor()).await {
+                Ok(_) => status = StatusCode::NO_CONTENT,
+                Err(Mistake::Conflict(Conflict::LastWayIn)) => {
+                    return Err(Failure::new(StatusCode::BAD_REQUEST).detail("LAST_WAY_IN"));
+                }
+                Err(Mistake::Store(error)) => return Err(store_failure(error)),
+                Err(mistake) => return Err(mistake.into()),
+            }
+        }
+        if status == StatusCode::NOT_FOUND { Err(Failure::new(status)) } else { Ok(empty(status)) }
     }
 
     async fn depart(
@@ -175,6 +229,11 @@ impl Api {
             Err(error) => Err(error.failure(provider)),
         }
     }
+}
+
+fn caller(visit: &Visit) -> Result<&Identity, Failure> {
+    let (identity, _) = visit.identity()?.ok_or_else(|| unauthorized(visit))?;
+    Ok(identity)
 }
 
 fn failure_of(visit: &Visit, error: VouchError, provider: &str) -> Failure {

@@ -9,7 +9,7 @@ impl Config {
     /// The keys whose values differ in `new` and which a running gateway cannot take over: listeners,
     /// stores, threads and what is derived from the secret are made once. Everything else (routes,
     /// upstreams, roles, providers, identity headers, trusted proxies, origins, lifetimes, rules
-    /// for accounts, the portal's title, the life of tokens) is in force at once.
+    /// for accounts, the look of the pages, the life of tokens) is in force at once.
     #[must_use]
     pub fn restart_keys(&self, new: &Self) -> Vec<&'static str> {
         let differs = [

@@ -23,6 +23,9 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warn_of_mail(config, &mut found);
     warn_of_providers(config, &mut found);
     warn_of_strangers(config, &mut found);
+    for warning in config.portal.pages.warnings() {
+        found.push(problem("portal.templates", warning));
+    }
     found
 }
 

@@ -11,6 +11,7 @@ use crate::accounts::visit::{Answer, Visit, see_other};
 use crate::identity::user::Method;
 use crate::session::Identity;
 use crate::web::failure::Failure;
+use crate::web::form::Form;
 use crate::web::text::Text;
 
 #[derive(Serialize)]
@@ -19,6 +20,10 @@ struct Shown<'a> {
     email: &'a str,
     is_verified: bool,
     is_superuser: bool,
+    /// What was just changed: `profile`, `email` or `password`.
+    done: Option<&'a str>,
+    /// Where the letter that verifies the e-mail can be asked for, if anywhere.
+    verify: Option<String>,
     username: Option<&'a str>,
     organization: Option<&'a str>,
     department: Option<&'a str>,
@@ -44,11 +49,13 @@ struct ShownRole<'a> {
 
 impl Portal {
     /// GET: the page; to the sign-in page for nobody.
-    pub(super) async fn show_account(&self, visit: &Visit) -> Result<Answer, Failure> {
-        let Some((identity, _)) = visit.identity()? else {
-            let own = format!("{}/account", visit.config.portal.path);
-            return Ok(see_other(&sign_in_address(visit, Some(&own))));
-        };
+    pub(super) async fn show_account(
+        &self,
+        visit: &Visit,
+        query: &Form,
+    ) -> Result<Answer, Failure> {
+        let Some((identity, _)) = visit.identity()? else { return Ok(sign_in_first(visit)) };
+        let again = || format!("{}/request-verify-token", visit.config.portal.path);
         let user = identity.user();
         let (links, link_token) = self.linked(visit, identity).await?;
         let shown = Shown {
@@ -56,6 +63,8 @@ impl Portal {
             email: &user.email,
             is_verified: user.is_verified,
             is_superuser: user.is_superuser,
+            done: query.get("done"),
+            verify: self.accounts.sends_mail().then(again),
             username: user.username(),
             organization: user.organization(),
             department: user.department(),
@@ -76,8 +85,14 @@ impl Portal {
     }
 }
 
+/// To the sign-in page, and from there to the account.
+pub(super) fn sign_in_first(visit: &Visit) -> Answer {
+    let own = format!("{}/account", visit.config.portal.path);
+    see_other(&sign_in_address(visit, Some(&own)))
+}
+
 /// How somebody signed in, as pages say it.
-fn method_text(method: Method) -> Text {
+pub(super) fn method_text(method: Method) -> Text {
     match method {
         Method::Password => Text::of("method-password"),
         Method::Provider => Text::of("method-provider"),
@@ -105,6 +120,8 @@ mod tests {
             email: "ann@example.com",
             is_verified: false,
             is_superuser: true,
+            done: None,
+            verify: None,
             username: Some("ann"),
             organization: None,
             department: None,

@@ -1,4 +1,5 @@
-//! Asking for a link to a new password. The answer is the same whether or not there is such an account.
+//! Asking for a letter with a link: to a new password, or to show that an e-mail is one's own. The answer
+//! is the same whether or not there is such an account.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -29,22 +30,57 @@ struct Shown {
 
 /// What is shown once a letter was asked for.
 #[derive(Serialize)]
-struct Asked<'a> {
-    email: &'a str,
-    sign_in: String,
+pub(super) struct Asked<'a> {
+    pub(super) email: &'a str,
+    /// Why: `reset`, `verify` or `register`.
+    pub(super) reason: &'static str,
+    pub(super) sign_in: String,
+}
+
+/// Which letter is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    NewPassword,
+    Verification,
+}
+
+impl Wish {
+    const fn purpose(self) -> Purpose {
+        match self {
+            Self::NewPassword => Purpose::Forgot,
+            Self::Verification => Purpose::RequestVerify,
+        }
+    }
+
+    const fn template(self) -> &'static str {
+        match self {
+            Self::NewPassword => "forgot",
+            Self::Verification => "request-verify",
+        }
+    }
+
+    const fn letter(self) -> LetterKind {
+        match self {
+            Self::NewPassword => LetterKind::Reset,
+            Self::Verification => LetterKind::Verify,
+        }
+    }
 }
 
 impl Portal {
     /// GET: the form.
-    pub(super) fn show_forgot(&self, visit: &Visit) -> Result<Answer, Failure> {
+    pub(super) fn show_wish(&self, visit: &Visit, wish: Wish) -> Result<Answer, Failure> {
         self.need_mail()?;
-        Ok(self.forgot_form(visit, StatusCode::OK, Shown::default()))
+        let known = visit.identity()?.map(|(identity, _)| identity.user().email.to_string());
+        let shown = Shown { email: known.unwrap_or_default(), ..Shown::default() };
+        Ok(self.wish_form(visit, wish, StatusCode::OK, shown))
     }
 
     /// POST: asks for the letter, and says to look for it.
-    pub(super) async fn forgot<B: RequestBody>(
+    pub(super) async fn wish<B: RequestBody>(
         &self,
         visit: &Visit,
+        wish: Wish,
         body: B,
     ) -> Result<Answer, Failure> {
         self.need_mail()?;
@@ -52,24 +88,26 @@ impl Portal {
         let email = form.get("email").unwrap_or_default().trim().to_owned();
         let shown = Shown { email, ..Shown::default() };
         let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, Purpose::Forgot, form.get(TOKEN_FIELD)) {
+        match check_browser(visit, sessions, wish.purpose(), form.get(TOKEN_FIELD)) {
             Ok(()) => {}
             Err(Unbound::NoCookie) => {
                 return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
             }
             Err(Unbound::Mismatch) => {
                 let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
-                return Ok(self.forgot_form(visit, StatusCode::FORBIDDEN, shown));
+                return Ok(self.wish_form(visit, wish, StatusCode::FORBIDDEN, shown));
             }
         }
         let Ok(typed) = TypedEmail::parse(&shown.email) else {
             let shown = Shown { email_error: Some(Text::of("email-wrong")), ..shown };
-            return Ok(self.forgot_form(visit, StatusCode::UNPROCESSABLE_ENTITY, shown));
+            return Ok(self.wish_form(visit, wish, StatusCode::UNPROCESSABLE_ENTITY, shown));
         };
         let (language, from) = (visit.language(), visit.actor());
-        match self.accounts.ask_for_letter(LetterKind::Reset, &typed, language, &from).await {
+        match self.accounts.ask_for_letter(wish.letter(), &typed, language, &from).await {
             Ok(()) => {
-                let shown = Asked { email: &shown.email, sign_in: sign_in_address(visit, None) };
+                let reason = wish.letter().as_str();
+                let sign_in = sign_in_address(visit, None);
+                let shown = Asked { email: &shown.email, reason, sign_in };
                 Ok(render(visit, "check-mail", StatusCode::OK, shown))
             }
             Err(AskError::TooMany(after)) => Err(Failure::too_many(after)
@@ -84,12 +122,12 @@ impl Portal {
         if self.accounts.sends_mail() { Ok(()) } else { Err(Failure::new(StatusCode::NOT_FOUND)) }
     }
 
-    fn forgot_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
+    fn wish_form(&self, visit: &Visit, wish: Wish, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
         shown.sign_in = sign_in_address(visit, None);
         shown.token_field = TOKEN_FIELD;
-        shown.token = browser.token(self.accounts.sessions(), Purpose::Forgot);
-        let mut answer = render(visit, "forgot", status, shown);
+        shown.token = browser.token(self.accounts.sessions(), wish.purpose());
+        let mut answer = render(visit, wish.template(), status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
     }
@@ -118,7 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_said_afterwards_promises_mail_to_nobody() {
-        let asked = Asked { email: "a&b@example.com", sign_in: "/auth/login".into() };
+        let email = "a&b@example.com";
+        let asked = Asked { email, reason: "reset", sign_in: "/auth/login".into() };
         let page = page_of("check-mail", asked).await;
         assert!(page.contains("If there is an account for <strong>a&amp;b@example.com"), "{page}");
     }

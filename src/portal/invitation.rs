@@ -199,7 +199,10 @@ mod tests {
         for (is_taken, words) in [(true, "already"), (false, "no longer")] {
             let page = page_of("invitation-over", Over { is_taken, sign_in: "/auth/login".into() });
             let page = page.await;
-            assert!(page.contains(words) && page.contains("href=\"/auth/login\""), "{page}");
+            assert!(
+                page.contains(words) && page.contains("href=\"&#x2f;auth&#x2f;login\""),
+                "{page}"
+            );
         }
     }
 }

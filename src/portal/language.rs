@@ -54,6 +54,7 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
         page.methods().contains(&Method::GET)
             && match page {
                 Page::Language
+                | Page::Logo
                 | Page::SignOut
                 | Page::Continue
                 | Page::Depart(_)
@@ -61,8 +62,10 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
                 | Page::Unlink => false,
                 Page::SignIn
                 | Page::Account
+                | Page::Part(_)
                 | Page::SetUp
-                | Page::Forgot
+                | Page::Register
+                | Page::Letter(_)
                 | Page::Invitation
                 | Page::Link(_) => true,
             }

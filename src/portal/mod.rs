@@ -6,11 +6,15 @@
 
 mod account;
 mod arrival;
+mod change;
+mod devices;
 mod forgot;
 mod forms;
 mod invitation;
 mod language;
+mod leave;
 mod links;
+mod register;
 mod set_up;
 mod sign_in;
 mod sign_out;
@@ -19,10 +23,12 @@ mod vouching;
 
 use std::sync::Arc;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
+use self::change::Changing;
+use self::forgot::Wish;
 use self::language::choose_language;
 use crate::accounts::visit::{Answer, Visit};
 use crate::accounts::vouching::Errand;
@@ -31,6 +37,7 @@ use crate::clock::Entropy;
 use crate::session::Identity;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
+use crate::web::logo::Logo;
 use crate::web::origin::Site;
 use crate::web::text::Text;
 
@@ -63,8 +70,11 @@ enum Page {
     SignOut,
     Account,
     SetUp,
-    Forgot,
+    Part(Part),
+    Register,
+    Letter(Wish),
     Language,
+    Logo,
     Invitation,
     Link(LinkKind),
     /// Off to a provider.
@@ -75,11 +85,35 @@ enum Page {
     Unlink,
 }
 
+/// A page below the account page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Change(Changing),
+    Devices,
+    Data,
+    Delete,
+}
+
+impl Part {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "profile" => Some(Self::Change(Changing::Profile)),
+            "email" => Some(Self::Change(Changing::Email)),
+            "password" => Some(Self::Change(Changing::Password)),
+            "devices" => Some(Self::Devices),
+            "data" => Some(Self::Data),
+            "delete" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
 impl Page {
     fn of(segments: &[String]) -> Option<Self> {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let name = match segments.as_slice() {
             [name] => name,
+            ["account", part] => return Part::of(part).map(Self::Part),
             [_, "authorize"] => return Some(Self::Depart(Errand::SignIn)),
             [_, "callback"] => return Some(Self::ComeBack(Errand::SignIn)),
             ["associate", _, "authorize"] => return Some(Self::Depart(Errand::Link)),
@@ -93,8 +127,11 @@ impl Page {
             "logout" => Some(Self::SignOut),
             "account" => Some(Self::Account),
             "setup" => Some(Self::SetUp),
-            "forgot-password" => Some(Self::Forgot),
+            "register" => Some(Self::Register),
+            "forgot-password" => Some(Self::Letter(Wish::NewPassword)),
+            "request-verify-token" => Some(Self::Letter(Wish::Verification)),
             "language" => Some(Self::Language),
+            "logo" => Some(Self::Logo),
             "invitation" => Some(Self::Invitation),
             "reset-password" => Some(Self::Link(LinkKind::Reset)),
             "verify" => Some(Self::Link(LinkKind::Verify)),
@@ -113,8 +150,11 @@ impl Page {
             | Self::SignOut
             | Self::Account
             | Self::SetUp
-            | Self::Forgot
+            | Self::Part(_)
+            | Self::Register
+            | Self::Letter(_)
             | Self::Language
+            | Self::Logo
             | Self::Invitation
             | Self::Link(_) => None,
         }
@@ -125,12 +165,16 @@ impl Page {
             Self::SignIn
             | Self::SignOut
             | Self::SetUp
+            | Self::Part(Part::Change(_) | Part::Devices | Part::Delete)
+            | Self::Register
+            | Self::Letter(_)
             | Self::Invitation
-            | Self::Forgot
             | Self::Link(_) => &[Method::GET, Method::POST],
             Self::Continue
             | Self::Account
+            | Self::Part(Part::Data)
             | Self::Language
+            | Self::Logo
             | Self::Depart(_)
             | Self::ComeBack(_) => &[Method::GET],
             Self::Unlink => &[Method::POST],
@@ -156,6 +200,10 @@ impl Portal {
             }
         });
         visit.finish(&mut answer, self.accounts.sessions());
+        if answer.extensions().get::<Kept>().is_some() {
+            let kept = HeaderValue::from_static(Logo::CACHING);
+            answer.headers_mut().insert(CACHE_CONTROL, kept);
+        }
         answer
     }
 
@@ -180,20 +228,7 @@ impl Portal {
         }
         if visit.method == Method::POST {
             refuse_foreign(visit)?;
-            return match page {
-                Page::SignIn => self.sign_in(visit, body).await,
-                Page::SignOut => self.sign_out(visit, body).await,
-                Page::SetUp => self.set_up(visit, body).await,
-                Page::Forgot => self.forgot(visit, body).await,
-                Page::Invitation => self.accept_invitation(visit, body).await,
-                Page::Link(kind) => self.use_link(visit, kind, body).await,
-                Page::Unlink => self.unlink(visit, provider, body).await,
-                Page::Continue
-                | Page::Account
-                | Page::Language
-                | Page::Depart(_)
-                | Page::ComeBack(_) => Err(Failure::wrong_method(page.methods())),
-            };
+            return self.take(page, visit, provider, body).await;
         }
         if let Page::Depart(errand) = page {
             return self.depart(visit, (provider, errand)).await;
@@ -203,14 +238,52 @@ impl Portal {
             Page::SignIn => self.show_sign_in(visit, &query),
             Page::Continue => self.arrive(visit, &query).await,
             Page::SignOut => self.show_sign_out(visit, &query).await,
-            Page::Account => self.show_account(visit).await,
+            Page::Account => self.show_account(visit, &query).await,
+            Page::Part(Part::Change(what)) => self.show_change(visit, what).await,
+            Page::Part(Part::Devices) => self.show_devices(visit, &query).await,
+            Page::Part(Part::Data) => self.download(visit).await,
+            Page::Part(Part::Delete) => self.show_delete(visit),
+            Page::Register => self.show_register(visit),
             Page::Depart(_) | Page::Unlink => Err(Failure::wrong_method(page.methods())),
             Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
             Page::SetUp => self.show_set_up(visit, &query).await,
-            Page::Forgot => self.show_forgot(visit),
+            Page::Letter(wish) => self.show_wish(visit, wish),
             Page::Language => choose_language(visit, &query),
+            Page::Logo => show_logo(visit),
             Page::Invitation => self.show_invitation(visit, &query).await,
             Page::Link(kind) => self.show_link(visit, kind, &query).await,
+        }
+    }
+}
+
+impl Portal {
+    /// POST: what a form sends.
+    async fn take<B: RequestBody>(
+        &self,
+        page: Page,
+        visit: &Visit,
+        provider: &str,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        match page {
+            Page::SignIn => self.sign_in(visit, body).await,
+            Page::SignOut => self.sign_out(visit, body).await,
+            Page::SetUp => self.set_up(visit, body).await,
+            Page::Part(Part::Change(what)) => self.change(visit, what, body).await,
+            Page::Part(Part::Devices) => self.sign_out_devices(visit, body).await,
+            Page::Part(Part::Delete) => self.delete(visit, body).await,
+            Page::Register => self.register(visit, body).await,
+            Page::Letter(wish) => self.wish(visit, wish, body).await,
+            Page::Invitation => self.accept_invitation(visit, body).await,
+            Page::Link(kind) => self.use_link(visit, kind, body).await,
+            Page::Unlink => self.unlink(visit, provider, body).await,
+            Page::Continue
+            | Page::Account
+            | Page::Part(Part::Data)
+            | Page::Language
+            | Page::Logo
+            | Page::Depart(_)
+            | Page::ComeBack(_) => Err(Failure::wrong_method(page.methods())),
         }
     }
 }
@@ -226,6 +299,18 @@ fn shown_address(visit: &Visit) -> String {
 /// A page in the language of the visit, which can be asked for again as the visit asked.
 fn render(visit: &Visit, template: &str, status: StatusCode, context: impl Serialize) -> Answer {
     visit.frame(visit.address()).render(template, status, context)
+}
+
+/// Marks the one answer that is the same for everybody, and may be kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept;
+
+/// The picture on every page.
+fn show_logo(visit: &Visit) -> Result<Answer, Failure> {
+    let logo = visit.config.portal.pages.logo();
+    let mut answer = logo.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?.answer();
+    answer.extensions_mut().insert(Kept);
+    Ok(answer)
 }
 
 /// Whether an answer to a visit is a page: for navigations, and for forms sent by browsers that do not
@@ -303,13 +388,20 @@ mod tests {
             ("logout", Some(Page::SignOut)),
             ("account", Some(Page::Account)),
             ("setup", Some(Page::SetUp)),
-            ("forgot-password", Some(Page::Forgot)),
+            ("forgot-password", Some(Page::Letter(Wish::NewPassword))),
+            ("request-verify-token", Some(Page::Letter(Wish::Verification))),
+            ("register", Some(Page::Register)),
+            ("account/email", Some(Page::Part(Part::Change(Changing::Email)))),
+            ("account/data", Some(Page::Part(Part::Data))),
+            ("account/nothing", None),
+            ("account/email/more", None),
+            ("login/email", None),
             ("language", Some(Page::Language)),
+            ("logo", Some(Page::Logo)),
             ("reset-password", Some(Page::Link(LinkKind::Reset))),
             ("verify", Some(Page::Link(LinkKind::Verify))),
             ("login/", None),
             ("Login", None),
-            ("register", None),
             ("admin/users", None),
             ("", None),
         ] {

@@ -26,8 +26,8 @@ struct Shown {
     /// What was typed as the name.
     name: String,
     remember: bool,
-    /// A new password has just been set by a link.
-    has_new_password: bool,
+    /// What led here: a new `password` that a link has set, or an account that was `deleted`.
+    after: Option<&'static str>,
     /// A form that was sent before did not arrive.
     form_lost: bool,
     /// One sentence about what went wrong.
@@ -38,6 +38,10 @@ struct Shown {
     providers: Vec<Button>,
     /// Where a link to a new password can be asked for, if anywhere.
     forgot: Option<String>,
+    /// Where an account can be made, if anywhere.
+    register: Option<String>,
+    /// Where the letter that verifies an e-mail can be asked for again, if it is missing.
+    verify: Option<String>,
     token_field: &'static str,
     token: String,
 }
@@ -73,7 +77,7 @@ impl Portal {
                 StatusCode::OK,
                 Shown {
                     form_lost: query.get("form").is_some(),
-                    has_new_password: query.get("password") == Some("set"),
+                    after: read_after(query),
                     next,
                     ..Shown::default()
                 },
@@ -97,8 +101,10 @@ impl Portal {
     /// The form, bound to this browser.
     fn form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        let forgot = || format!("{}/forgot-password", visit.config.portal.path);
-        shown.forgot = self.accounts.sends_mail().then(forgot);
+        let page = |name: &str| format!("{}/{name}", visit.config.portal.path);
+        shown.forgot = self.accounts.sends_mail().then(|| page("forgot-password"));
+        let is_open = self.accounts.people().is_registration_open();
+        shown.register = is_open.then(|| page("register"));
         shown.providers = self.sign_in_buttons(visit, shown.next.as_deref());
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
@@ -163,7 +169,10 @@ impl Portal {
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::NotVerified) => {
-                let shown = Shown { error: Some(Text::of("sign-in-unverified")), ..shown };
+                let again = format!("{}/request-verify-token", visit.config.portal.path);
+                let verify = self.accounts.sends_mail().then_some(again);
+                let error = Some(Text::of("sign-in-unverified"));
+                let shown = Shown { error, verify, ..shown };
                 Ok(self.form(visit, StatusCode::BAD_REQUEST, shown))
             }
             Err(SignInError::TooMany(after)) => {
@@ -228,6 +237,15 @@ pub(super) fn sign_in_address(visit: &Visit, next: Option<&str>) -> String {
 /// The sign-in page for somebody who has just set a new password, whoever else is signed in here.
 pub(super) fn set_password_address(visit: &Visit) -> String {
     format!("{}?another=1&password=set", sign_in_address(visit, None))
+}
+
+/// What led here, of what there is.
+fn read_after(query: &Form) -> Option<&'static str> {
+    match (query.get("password"), query.get("account")) {
+        (Some("set"), _) => Some("password"),
+        (_, Some("deleted")) => Some("deleted"),
+        _ => None,
+    }
 }
 
 fn read_shown(visit: &Visit, form: &Form) -> Shown {

@@ -16,12 +16,14 @@ mod framing;
 mod hygiene;
 mod intent;
 pub mod language;
+pub mod logo;
 pub mod origin;
+pub mod overrides;
 pub mod page;
 mod readings;
+mod restyle;
 pub mod return_to;
 pub mod target;
 mod templates;
 pub mod text;
-#[cfg(test)]
 mod wording;

@@ -23,6 +23,9 @@ use serde::Serialize;
 
 use super::catalog::Catalog;
 use super::language::Language;
+use super::logo::Logo;
+use super::overrides::{Fault, Overrides};
+use super::restyle::{self, Restyled};
 use super::return_to::encode_query;
 use super::templates::{STYLE, TEMPLATES};
 
@@ -38,6 +41,8 @@ pub struct Pages {
     /// The Content-Security-Policy of every page.
     policy: HeaderValue,
     look: Look,
+    /// What is worth a warning about the overrides.
+    warnings: Vec<String>,
 }
 
 /// What a configuration says of the pages.
@@ -45,6 +50,10 @@ pub struct Pages {
 pub struct Look {
     /// Shown on every page.
     pub title: Option<String>,
+    /// Beside the title.
+    pub logo: Option<Logo>,
+    /// What stands in for templates, style and texts.
+    pub overrides: Option<Arc<Overrides>>,
 }
 
 /// The templates with the texts of one language.
@@ -53,6 +62,8 @@ struct Face {
     language: Language,
     name: String,
     templates: Environment<'static>,
+    /// As built in, where `templates` differ: shown instead of one that fails.
+    built_in: Option<Environment<'static>>,
 }
 
 /// Who a page is shown to, and where it stands.
@@ -76,7 +87,7 @@ struct Shell<'a, C> {
     language: &'a str,
     languages: Vec<Offered<'a>>,
     brand: Option<&'a str>,
-    logo: Option<&'a str>,
+    logo: Option<String>,
     portal: &'a str,
     request_id: &'a str,
     #[serde(flatten)]
@@ -96,16 +107,56 @@ impl Pages {
     #[must_use]
     pub fn built_in() -> Arc<Self> {
         static BUILT_IN: LazyLock<Arc<Pages>> =
-            LazyLock::new(|| Arc::new(Pages::new(Look::default())));
+            LazyLock::new(|| Arc::new(Pages::new(Look::default()).0));
         Arc::clone(&BUILT_IN)
     }
 
-    /// The pages with a look of their own.
+    /// The pages with a look of their own, and what is wrong with it: that is left out.
     #[must_use]
-    pub fn new(look: Look) -> Self {
-        let templates = environment(&TEMPLATES);
-        let faces = Language::BUILT_IN.map(|language| Face::new(language, &templates, &[]));
-        Self { faces: faces.into(), policy: policy_of(STYLE), look }
+    pub fn new(look: Look) -> (Self, Vec<Fault>) {
+        let mut faults = Vec::new();
+        let restyled = look.overrides.as_deref().map(|given| restyle::read(given, &mut faults));
+        let Restyled { style, templates, texts, warnings } = restyled.unwrap_or_default();
+        let style = style.unwrap_or_else(|| STYLE.to_owned());
+        let built_in = environment(&style);
+        let mut own = built_in.clone();
+        for (name, source) in templates {
+            if let Err(error) = own.add_template_owned(name, source) {
+                let flaw = format!("does not parse: {error}");
+                let given = look.overrides.as_deref();
+                let line = error.line().unwrap_or(1);
+                faults.extend(given.map(|given| given.fault(&format!("{name}.html"), line, flaw)));
+            }
+        }
+        let is_own = look.overrides.is_some();
+        let english = texts.get(&Language::ENGLISH).map(String::as_str);
+        let others = texts.keys().filter(|language| !Language::BUILT_IN.contains(language));
+        let faces = Language::BUILT_IN.iter().chain(others).map(|language| {
+            let own_texts = texts.get(language).filter(|_| *language != Language::ENGLISH);
+            let files: Vec<&str> =
+                english.into_iter().chain(own_texts.map(String::as_str)).collect();
+            Face::new(*language, (&own, is_own.then_some(&built_in)), &files)
+        });
+        let pages = Self { faces: faces.collect(), policy: policy_of(&style), look, warnings };
+        (pages, faults)
+    }
+
+    /// What is worth a warning about the overrides, each in a sentence.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The picture on every page.
+    #[must_use]
+    pub const fn logo(&self) -> Option<&Logo> {
+        self.look.logo.as_ref()
+    }
+
+    /// What stands in for what is built in; letters have theirs there as well.
+    #[must_use]
+    pub const fn overrides(&self) -> Option<&Arc<Overrides>> {
+        self.look.overrides.as_ref()
     }
 
     /// The languages that are offered, English first.
@@ -126,26 +177,49 @@ impl Pages {
 }
 
 impl Face {
-    fn new(language: Language, templates: &Environment<'static>, files: &[&str]) -> Self {
+    fn new(
+        language: Language,
+        (templates, built_in): (&Environment<'static>, Option<&Environment<'static>>),
+        files: &[&str],
+    ) -> Self {
         let catalog = Arc::new(Catalog::new(language, files));
         let name = catalog.name();
-        let mut templates = templates.clone();
-        let says = move |what: Value, named: Kwargs| catalog.fill(&what, &named);
-        templates.add_function("t", says);
-        Self { language, name, templates }
+        let speaking = |templates: &Environment<'static>| {
+            let (mut templates, catalog) = (templates.clone(), Arc::clone(&catalog));
+            let says = move |what: Value, named: Kwargs| catalog.fill(&what, &named);
+            templates.add_function("t", says);
+            templates
+        };
+        let (templates, built_in) = (speaking(templates), built_in.map(speaking));
+        Self { language, name, templates, built_in }
+    }
+
+    /// Renders a template; where one of the overrides fails, as it is built in.
+    fn render(&self, template: &str, shell: &Value) -> Result<String, minijinja::Error> {
+        let render = |templates: &Environment<'_>| {
+            templates.get_template(template).and_then(|template| template.render(shell))
+        };
+        match (render(&self.templates), &self.built_in) {
+            (Err(error), Some(built_in)) => {
+                tracing::error!(template, %error, "an overridden template fails; the built-in one is shown");
+                render(built_in)
+            }
+            (rendered, _) => rendered,
+        }
     }
 }
 
-/// The templates, without texts. One that does not parse is missing, which the log says.
-fn environment(templates: &[(&'static str, &'static str)]) -> Environment<'static> {
+/// The templates as they are built in, without texts. One that does not parse is missing, which the log
+/// says.
+fn environment(style: &str) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
+    environment.add_global("style", Value::from_safe_string(style.to_owned()));
     environment.add_filter("strong", |words: &Value| element("strong", words));
     environment.add_filter("code", |words: &Value| element("code", words));
     environment.add_filter("moment", |at: &str| moment(at));
-    for (name, source) in templates {
+    for (name, source) in TEMPLATES {
         if let Err(error) = environment.add_template(name, source) {
             tracing::error!(template = name, %error, "a template does not parse");
         }
@@ -195,9 +269,7 @@ impl Frame<'_> {
     ) -> Response<Full<Bytes>> {
         let Some(face) = self.pages.face(self.language) else { return bare() };
         let shell = Value::from(Serde(self.shell(face, context)));
-        let rendered =
-            face.templates.get_template(template).and_then(|template| template.render(shell));
-        match rendered {
+        match face.render(template, &shell) {
             Ok(page) => answer(status, page, self.pages.policy.clone()),
             Err(error) => {
                 // The error alone: its debug form quotes the context.
@@ -217,11 +289,17 @@ impl Frame<'_> {
             language: face.language.code(),
             languages: self.pages.faces.iter().map(offered).collect(),
             brand: self.pages.look.title.as_deref(),
-            logo: None,
+            logo: self.logo_address(),
             portal: self.portal,
             request_id: self.request_id,
             own,
         }
+    }
+
+    /// Where the picture is. Pages show those of their own origin only.
+    fn logo_address(&self) -> Option<String> {
+        let logo = self.pages.logo().filter(|_| self.portal.starts_with('/'))?;
+        Some(format!("{}/logo?v={}", self.portal, logo.version()))
     }
 
     /// The link that chooses a language and leads back here.
@@ -286,7 +364,7 @@ mod tests {
     }
 
     fn with_form() -> Pages {
-        let mut pages = Pages::new(Look { title: Some("Quay".to_owned()) });
+        let mut pages = Pages::new(Look { title: Some("Quay".to_owned()), ..Look::default() }).0;
         for face in &mut pages.faces {
             face.templates.add_template("form", FORM).unwrap();
         }
@@ -300,7 +378,7 @@ mod tests {
 
     #[test]
     fn every_template_parses() {
-        let environment = environment(&TEMPLATES);
+        let environment = environment(STYLE);
         for (name, _) in TEMPLATES {
             environment.get_template(name).unwrap();
         }
@@ -329,7 +407,7 @@ mod tests {
         );
         assert!(page.contains("aria-describedby=\"password-hint password-error\""), "{page}");
         assert!(page.contains("<label for=\"remember\">Stay signed in</label>"), "{page}");
-        assert!(!page.contains("<script") && !page.contains("role=\"alert\""), "{page}");
+        assert!(!page.contains("<script") && !page.contains("class=\"alert\""), "{page}");
     }
 
     #[tokio::test]

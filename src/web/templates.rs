@@ -2,7 +2,7 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 19] = [
+pub(super) const TEMPLATES: [(&str, &str); 26] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
@@ -19,6 +19,13 @@ pub(super) const TEMPLATES: [(&str, &str); 19] = [
     ("verify", include_str!("templates/verify.html")),
     ("verified", include_str!("templates/verified.html")),
     ("link-over", include_str!("templates/link-over.html")),
+    ("register", include_str!("templates/register.html")),
+    ("request-verify", include_str!("templates/request-verify.html")),
+    ("profile", include_str!("templates/profile.html")),
+    ("change-email", include_str!("templates/change-email.html")),
+    ("change-password", include_str!("templates/change-password.html")),
+    ("devices", include_str!("templates/devices.html")),
+    ("delete", include_str!("templates/delete.html")),
     ("invitation", include_str!("templates/invitation.html")),
     ("invitation-over", include_str!("templates/invitation-over.html")),
     ("diagnosis", include_str!("templates/diagnosis.html")),

@@ -149,7 +149,7 @@ fn names_of(rest: &str) -> impl Iterator<Item = String> {
 }
 
 /// The line of a byte.
-fn line_at(source: &str, at: usize) -> usize {
+pub(super) fn line_at(source: &str, at: usize) -> usize {
     source.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 

@@ -38,6 +38,7 @@ mod mail;
 mod moving;
 mod observability;
 mod openid_provider;
+mod own;
 mod pages;
 mod people;
 mod policy_cases;

@@ -42,9 +42,12 @@ impl Accounts {
                 return Ok(user);
             }
             match self.adopt(visit, settings, vouched).await {
-                Err(VouchError::Store(StoreError::Conflict(
-                    Conflict::Linked | Conflict::Email | Conflict::Gone,
-                ))) => {}
+                Err(
+                    VouchError::Taken
+                    | VouchError::Store(StoreError::Conflict(
+                        Conflict::Linked | Conflict::Email | Conflict::Gone,
+                    )),
+                ) => {}
                 settled => return settled,
             }
         }

@@ -24,7 +24,7 @@ use super::duration::read as read_duration;
 use super::yaml::spelling::Text;
 use super::yaml::tree::{At, Node, Value};
 use super::yaml::{Included, Main};
-use super::{Config, Diagnostic, Environment, KeyPath, Location, UnreadRoles};
+use super::{Config, Diagnostic, Environment, KeyPath, Location, UnreadRoles, sources};
 
 /// What was found wrong so far.
 #[derive(Default)]
@@ -101,6 +101,22 @@ impl Cursor<'_> {
         let file = self.source.name.clone();
         let location = Location { file, line: position.line, column: position.column };
         self.findings.add(Diagnostic { location, path, message: message.into(), suggestion });
+    }
+
+    /// Reports something wrong in another file, which is named here.
+    pub(super) fn report_in(
+        &self,
+        location: Location,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        let (_, path) = self.source.tree.resolve(&self.at);
+        self.findings.add(Diagnostic { location, path, message: message.into(), suggestion });
+    }
+
+    /// The directory of the file, to which its paths are relative.
+    pub(super) fn directory(&self) -> PathBuf {
+        sources::directory_of(&self.source.name)
     }
 
     /// The place, for those who report something later.

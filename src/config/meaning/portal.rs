@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::general::General;
 use super::{Cursor, duration};
+use crate::config::Location;
+use crate::config::nearest::nearest;
 use crate::config::route::Route;
 use crate::config::settings::{Lifetimes, Portal, SameSite, SessionCookie, Sessions, Tokens};
 use crate::config::yaml::spelling::{self, SecureWord, Text};
@@ -12,7 +14,9 @@ use crate::config::yaml::{
     Cookie as CookieFile, Portal as PortalFile, Sessions as SessionsFile, Tokens as TokensFile,
 };
 use crate::web::authority::Host;
+use crate::web::logo::Logo;
 use crate::web::origin::{Origin, Scheme};
+use crate::web::overrides::{Fault, Overrides};
 use crate::web::page::{Look, Pages};
 
 type Written = Text<spelling::Duration>;
@@ -38,12 +42,42 @@ pub(super) fn read_portal(written: &PortalFile, at: &Cursor<'_>) -> Portal {
     {
         at.key("users_path").report("`users_path` and `path` may not lie one below the other");
     }
-    let title = written.title.as_ref().map(|title| title.text.clone());
-    let pages = match title {
-        None => Pages::built_in(),
-        Some(_) => Arc::new(Pages::new(Look { title })),
+    Portal { path: portal_path, users_path, pages: read_pages(written, at) }
+}
+
+/// How the pages look.
+fn read_pages(written: &PortalFile, at: &Cursor<'_>) -> Arc<Pages> {
+    let base = at.directory();
+    let logo = written.logo.as_ref().and_then(|path| {
+        let read = Logo::read(&base.join(&path.text));
+        read.map_err(|message| at.key("logo").report(message)).ok()
+    });
+    let place = at.key("templates");
+    let overrides = written.templates.as_ref().and_then(|path| {
+        let read = Overrides::read(&base.join(&path.text));
+        read.map_err(|faults| report_faults(faults, &place)).ok()
+    });
+    let look = Look {
+        title: written.title.as_ref().map(|title| title.text.clone()),
+        logo,
+        overrides: overrides.map(Arc::new),
     };
-    Portal { path: portal_path, users_path, pages }
+    if look == Look::default() {
+        return Pages::built_in();
+    }
+    let (pages, faults) = Pages::new(look);
+    report_faults(faults, &place);
+    Arc::new(pages)
+}
+
+fn report_faults(faults: Vec<Fault>, at: &Cursor<'_>) {
+    for Fault { file, line, message, candidates } in faults {
+        let word = message.split('`').nth(1).map(str::to_owned);
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let meant =
+            word.or(name).and_then(|word| nearest(&word, candidates.iter().map(String::as_str)));
+        at.report_in(Location { file, line, column: 1 }, message, meant);
+    }
 }
 
 fn is_at_or_below(path: &str, above: &str) -> bool {

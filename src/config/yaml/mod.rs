@@ -292,6 +292,10 @@ pub(super) struct Portal {
     pub(super) users_path: Option<Text<spelling::PortalPath>>,
     /// Shown on every page, as the name of what people sign in to. Default: null.
     pub(super) title: Option<Text<spelling::Title>>,
+    /// A picture shown on every page: PNG, SVG, JPEG or WebP, at most 512 KiB. Default: null.
+    pub(super) logo: Option<FilePath>,
+    /// A directory of files that stand in for templates, texts, style sheet and letters. Default: null.
+    pub(super) templates: Option<FilePath>,
 }
 
 /// Sessions and their cookie.

@@ -164,6 +164,61 @@ account-everywhere-hint = Überall heißt: in jedem Browser, auf jedem Gerät un
 method-password = mit einem Passwort
 method-provider = mit dem Konto bei einem anderen Anbieter
 
+## Registrieren
+
+register-heading = Konto anlegen
+register-create = Konto anlegen
+register-closed = Hier kann niemand selbst ein Konto anlegen. Bitten Sie die Verwaltung dieser Website um eines.
+register-invite = Ein Konto gibt es hier nur auf Einladung. Bitten Sie die Verwaltung dieser Website um eine.
+register-too-many = Von hier aus wurden zu oft Konten angelegt. Bitte warten Sie eine Weile.
+email-domain = Adressen dieser Domain sind hier nicht zugelassen.
+check-mail-register = Eine Nachricht an { $email } ist unterwegs, mit einem Link, der sagt, wie es weitergeht. Er gilt einmal, eine Stunde lang.
+check-mail-verify = Gibt es ein Konto für { $email }, das noch nicht bestätigt ist, so ist ein Link unterwegs. Er gilt einmal, eine Stunde lang.
+request-verify-what = Geben Sie die E-Mail-Adresse Ihres Kontos ein. Sie bekommen einen Link, der zeigt, dass die Adresse Ihre ist.
+request-verify-again = Den Link zum Bestätigen meiner Adresse noch einmal senden
+sign-in-deleted = Ihr Konto ist gelöscht, mit allem, was dazu gehörte.
+
+## Das Konto ändern
+
+save = Speichern
+back-to-account = Zurück zu Ihrem Konto
+field-current-password = Bisheriges Passwort
+field-new-email = Neue E-Mail-Adresse
+field-organization = Organisation (freiwillig)
+field-department = Abteilung (freiwillig)
+field-phone = Telefon (freiwillig)
+current-missing = Bitte geben Sie Ihr bisheriges Passwort ein.
+not-recent = Ihre Anmeldung liegt eine Weile zurück. Bitte melden Sie sich ab und wieder an, und versuchen Sie es dann noch einmal.
+current-wrong = Das ist nicht Ihr bisheriges Passwort.
+email-taken = Diese Adresse gehört zu einem anderen Konto.
+profile-heading = Name und Profil ändern
+change-email-heading = E-Mail-Adresse ändern
+change-email-what = Ihre Adresse ist { $email }. Eine neue zählt, sobald Sie den Link geöffnet haben, der an sie gesendet wird. Sie werden überall sonst abgemeldet.
+change-password-heading = Passwort ändern
+change-password-what = Sie werden überall sonst abgemeldet.
+account-done-profile = Ihr Profil ist geändert.
+account-done-email = Ihre E-Mail-Adresse ist geändert. Bitte öffnen Sie den Link, der an die neue Adresse gesendet wurde.
+account-done-password = Ihr Passwort ist geändert. Sie sind überall sonst abgemeldet.
+account-download = Herunterladen, was über Sie gespeichert ist
+devices-heading = Wo Sie angemeldet sind
+devices-done = Abgemeldet.
+devices-gone = Diese Sitzung ist schon beendet.
+devices-unnamed = Ein Programm, das seinen Namen nicht nennt
+devices-this = Dieses Gerät
+devices-address = Adresse
+devices-unknown = unbekannt
+devices-seen = Zuletzt gesehen
+devices-here = Hier abmelden
+devices-end = Abmelden
+devices-end-labelled = Gerät { $number } abmelden
+devices-elsewhere = Überall sonst abmelden
+delete-heading = Konto löschen
+delete-what = Das Konto { $email } wird endgültig gelöscht: Ihr Profil, Ihre Rollen und alle Anmeldungen. Niemand kann es zurückholen.
+delete-first = Vielleicht möchten Sie eine Kopie behalten:
+delete-last = Bitte bestätigen Sie, dass { $email } gelöscht werden soll.
+delete-for-good = Mein Konto endgültig löschen
+delete-last-superuser = Sie sind die letzte Person mit einem Verwaltungskonto. Machen Sie erst jemand anderen dazu; dann lässt sich Ihr Konto löschen.
+
 ## Fehler
 
 error-cause = Die Ursache, auf Englisch und in Fachbegriffen:

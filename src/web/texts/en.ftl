@@ -164,6 +164,61 @@ account-everywhere-hint = Everywhere means every browser, device and script that
 method-password = with a password
 method-provider = with another provider’s account
 
+## Registering
+
+register-heading = Create an account
+register-create = Create the account
+register-closed = Nobody can create an account here by themselves. Ask an administrator of this site for one.
+register-invite = An account here takes an invitation. Ask an administrator of this site for one.
+register-too-many = Accounts were created too often from here. Please wait a while.
+email-domain = Addresses of this domain are not admitted here.
+check-mail-register = A message to { $email } is on its way, with a link that says how it goes on. It works once, within an hour.
+check-mail-verify = If there is an account for { $email } that is not verified yet, a link is on its way. It works once, within an hour.
+request-verify-what = Enter the e-mail of your account. You will get a link that shows that the address is yours.
+request-verify-again = Send the link that verifies my address again
+sign-in-deleted = Your account is deleted, with everything that belonged to it.
+
+## Changing the account
+
+save = Save
+back-to-account = Back to your account
+field-current-password = Current password
+field-new-email = New e-mail
+field-organization = Organization (optional)
+field-department = Department (optional)
+field-phone = Phone (optional)
+current-missing = Please enter your current password.
+not-recent = You signed in a while ago. Please sign out, sign in again, and then try once more.
+current-wrong = This is not your current password.
+email-taken = This address belongs to another account.
+profile-heading = Change your name and profile
+change-email-heading = Change your e-mail
+change-email-what = Your address is { $email }. A new one counts once you have opened the link that is mailed to it. You will be signed out everywhere else.
+change-password-heading = Change your password
+change-password-what = You will be signed out everywhere else.
+account-done-profile = Your profile is changed.
+account-done-email = Your e-mail is changed. Please open the link that was mailed to the new address.
+account-done-password = Your password is changed. You are signed out everywhere else.
+account-download = Download what is kept about you
+devices-heading = Where you are signed in
+devices-done = Signed out.
+devices-gone = This session has ended already.
+devices-unnamed = A program that does not say its name
+devices-this = This device
+devices-address = Address
+devices-unknown = unknown
+devices-seen = Last seen
+devices-here = Sign out here
+devices-end = Sign out
+devices-end-labelled = Sign out device { $number }
+devices-elsewhere = Sign out everywhere else
+delete-heading = Delete your account
+delete-what = The account { $email } will be gone for good: your profile, your roles, and every place where you are signed in. Nobody can bring it back.
+delete-first = You may want to keep a copy:
+delete-last = Please confirm that { $email } is to be deleted.
+delete-for-good = Delete my account for good
+delete-last-superuser = You are the last administrator. Make somebody else one first; then your account can be deleted.
+
 ## Errors
 
 error-cause = The cause, in technical terms:

@@ -241,6 +241,23 @@ async fn somebody_signed_in_links_an_account_and_nobody_else_does() {
     ann.get(&back).send().await.expect(200);
     let back = away(&bob).await;
     assert_eq!(bob.get(&back).send().await.expect(400).detail(), "OAUTH_USER_ALREADY_EXISTS");
+    let listed = ann.get("/auth/associate").send().await.expect(200).json();
+    assert_eq!(listed[0]["provider"], "corp");
+    assert_eq!(listed[0]["account_email"], "elsewhere@corp.example");
+    let nobody = site.gateway.client();
+    nobody.get("/auth/associate").send().await.expect(401);
+    nobody.call("DELETE", "/auth/associate/corp").send().await.expect(401);
+    let foreign = ann.call("DELETE", "/auth/associate/corp");
+    foreign.header("Origin", "https://evil.example").send().await.expect(403);
+    bob.call("DELETE", "/auth/associate/corp").send().await.expect(404);
+    let other = site.sign_in("ann").await;
+    ann.call("DELETE", "/auth/associate/corp").send().await.expect(204);
+    ann.get("/night/x").send().await.expect(403);
+    other.get("/auth/users/me").send().await.expect(401);
+    assert_eq!(ann.get("/auth/associate").send().await.expect(200).json(), json!([]));
+    assert_eq!(site.events("unlink").await.len(), 1);
+    let back = away(&ann).await;
+    ann.get(&back).send().await.expect(200);
     // From then on it signs in to that account, whatever the e-mail.
     let again = site.sign_in("ann").await;
     assert_eq!(me(&again).await["email"], "ann@example.com");
@@ -252,4 +269,59 @@ async fn somebody_signed_in_links_an_account_and_nobody_else_does() {
     let back = site.away(&ann, "/auth/corp/authorize", "ann").await;
     let as_link = back.replace("/auth/corp", "/auth/associate/corp");
     assert_eq!(ann.get(&as_link).send().await.expect(400).detail(), "ACCESS_TOKEN_DECODE_ERROR");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_made_by_a_provider_keep_the_rules_of_accounts() {
+    let users = json!({
+        "ann": person("ann@corp.example", &[]),
+        "eve": person("eve@evil.example", &[]),
+        "fay": { "email": "fay@corp.example", "email_verified": false },
+    });
+    let rules = "{ require_verified: true, email_domains: [corp.example], default_roles: [night], \
+                 confirm_changes: true }";
+    let site = Site::start_with(users, "who: anyone, register: true", |builder| {
+        builder.key("accounts", rules).key("mail", "{ from: \"a@corp.example\", directory: mail }")
+    })
+    .await;
+    let refused = async |login: &str| {
+        let client = site.gateway.client();
+        let back = site.away(&client, "/auth/corp/authorize", login).await;
+        client.get(&back).send().await.expect(400).detail()
+    };
+    assert_eq!(refused("eve").await, "LOGIN_BAD_CREDENTIALS", "a domain that is not admitted");
+    assert_eq!(refused("fay").await, "LOGIN_USER_NOT_VERIFIED");
+    let ann = site.sign_in("ann").await;
+    assert_eq!(me(&ann).await["roles"], json!(["night"]));
+    // Nobody has a password to confirm with: a sign-in of the last five minutes is as good.
+    let change = async |password: &str| {
+        let body = json!({ "password": password }).to_string();
+        ann.call("PATCH", "/auth/users/me").body("application/json", body).send().await
+    };
+    site.gateway.pass(Duration::from_secs(301)).await;
+    let late = change("seven herons on the quay").await.expect(400);
+    assert_eq!(late.json()["detail"]["code"], "UPDATE_USER_INVALID_PASSWORD");
+    let again = site.away(&ann, "/auth/corp/authorize", "ann").await;
+    site.arrive(&ann, &again).await;
+    change("seven herons on the quay").await.expect(200);
+    change("nine herons over the weir").await.expect(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn providers_change_while_the_gateway_runs() {
+    let site = Site::start(json!({ "ann": person("ann@corp.example", &["nights"]) })).await;
+    let ann = site.sign_in("ann").await;
+    ann.get("/night/x").send().await.expect(200);
+    site.gateway.reload("nights: night", "days: night");
+    let again = site.sign_in("ann").await;
+    again.get("/night/x").send().await.expect(403);
+    site.gateway.reload("corp:", "firm:");
+    let client = site.gateway.client();
+    client.get("/auth/corp/authorize").send().await.expect(404);
+    let page = client.visit("/auth/login").send().await.expect(200).text();
+    assert!(page.contains("firm&#x2f;authorize"), "{page}");
+    // What was linked is shown by its name, and may be taken away: there is a password.
+    let account = again.visit("/auth/account").send().await.expect(200).text();
+    assert!(account.contains("associate&#x2f;corp&#x2f;unlink"), "{account}");
+    again.get("/x").send().await.expect(200);
 }

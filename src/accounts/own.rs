@@ -1,0 +1,223 @@
+//! What people see of their own account and end: where they are signed in, and all that is kept of them.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Accounts, Actor};
+use crate::clock::Timestamp;
+use crate::identity::user::{Method, Profile, RoleGrant, User};
+use crate::session::Identity;
+use crate::store::{EndSessions, Event, LinkRow, SessionKind, SessionRow, StoreError};
+
+/// Sessions shown at most, newest first.
+const MOST_SESSIONS: u32 = 200;
+/// Events told at most, newest first.
+const MOST_EVENTS: u32 = 10_000;
+
+/// All that is kept of somebody, for them to take along. It holds no secret: no hash, no token, and of a
+/// session nothing that it could be known by.
+#[derive(Debug, Serialize)]
+pub struct Dossier {
+    account: OwnAccount,
+    roles: Vec<OwnRole>,
+    sessions: Vec<OwnSession>,
+    linked_providers: Vec<OwnLink>,
+    events: Vec<OwnEvent>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnAccount {
+    id: Uuid,
+    email: String,
+    username: Option<String>,
+    #[serde(flatten)]
+    profile: OwnProfile,
+    is_active: bool,
+    is_superuser: bool,
+    is_verified: bool,
+    created_at: String,
+    last_login_at: Option<String>,
+    last_address: Option<String>,
+    login_count: i64,
+    failed_login_count: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnProfile {
+    first_name: Option<String>,
+    last_name: Option<String>,
+    organization: Option<String>,
+    department: Option<String>,
+    phone: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnRole {
+    role: String,
+    until: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnSession {
+    method: &'static str,
+    kind: &'static str,
+    signed_in_at: String,
+    last_seen: String,
+    expires_at: String,
+    address: Option<String>,
+    agent: String,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnLink {
+    provider: String,
+    subject: String,
+    email: Option<String>,
+    linked_at: String,
+    last_sign_in: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnEvent {
+    at: String,
+    kind: String,
+    actor: String,
+    address: Option<String>,
+    agent: String,
+    detail: String,
+}
+
+impl Accounts {
+    /// Where somebody is signed in, newest first; at most 200.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn own_sessions(&self, identity: &Identity) -> Result<Vec<SessionRow>, StoreError> {
+        let id = identity.user().id;
+        let listed = self.people.store().list_sessions(Some(id), self.people.now(), MOST_SESSIONS);
+        Ok(listed.await?.into_iter().map(|(session, _)| session).collect())
+    }
+
+    /// Ends one of somebody's own sessions; `false` for one that is nobody's, or somebody else's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sign_out_device(
+        &self,
+        identity: &Identity,
+        id: [u8; 32],
+        from: &Actor,
+    ) -> Result<bool, StoreError> {
+        let owner = identity.user().id;
+        let found = self.people.store().find_session(&id).await?;
+        if found.is_none_or(|found| found.session.user != owner) {
+            return Ok(false);
+        }
+        let event = self.ending(identity, from, "sign-out");
+        Ok(self.sessions.end(EndSessions::One(id), &event).await? > 0)
+    }
+
+    /// Ends every session of the person but this one; says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sign_out_elsewhere(
+        &self,
+        identity: &Identity,
+        from: &Actor,
+    ) -> Result<u64, StoreError> {
+        let event = self.ending(identity, from, "sign-out-everywhere");
+        let others = EndSessions::OfUserBut(identity.user().id, identity.session().id);
+        self.sessions.end(others, &event).await
+    }
+
+    /// All that is kept of somebody; `None` if the account is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn dossier(&self, identity: &Identity) -> Result<Option<Dossier>, StoreError> {
+        let id = identity.user().id;
+        let store = self.people.store();
+        let Some(user) = store.find_user(id).await? else { return Ok(None) };
+        let events = store.list_events(Some(id), MOST_EVENTS).await?;
+        Ok(Some(Dossier {
+            account: OwnAccount::of(user),
+            roles: store.list_grants(id).await?.into_iter().map(OwnRole::of).collect(),
+            sessions: self.own_sessions(identity).await?.into_iter().map(OwnSession::of).collect(),
+            linked_providers: store.list_links(id).await?.into_iter().map(OwnLink::of).collect(),
+            events: events.into_iter().map(OwnEvent::of).collect(),
+        }))
+    }
+}
+
+impl OwnAccount {
+    fn of(user: User) -> Self {
+        let Profile { first_name, last_name, organization, department, phone } = user.profile;
+        Self {
+            id: user.id,
+            email: user.email,
+            username: user.username,
+            profile: OwnProfile { first_name, last_name, organization, department, phone },
+            is_active: user.is_active,
+            is_superuser: user.is_superuser,
+            is_verified: user.is_verified,
+            created_at: user.created_at.to_string(),
+            last_login_at: user.last_login_at.map(shown),
+            last_address: user.last_address.map(|address| address.to_string()),
+            login_count: user.login_count,
+            failed_login_count: user.failed_login_count,
+        }
+    }
+}
+
+impl OwnRole {
+    fn of(grant: RoleGrant) -> Self {
+        Self { role: grant.role, until: grant.until.map(shown) }
+    }
+}
+
+impl OwnSession {
+    fn of(row: SessionRow) -> Self {
+        Self {
+            method: Method::as_str(row.method),
+            kind: match row.kind {
+                SessionKind::Cookie => "cookie",
+                SessionKind::Bearer => "bearer",
+            },
+            signed_in_at: row.created_at.to_string(),
+            last_seen: row.last_seen.to_string(),
+            expires_at: row.expires_at.to_string(),
+            address: row.address.map(|address| address.to_string()),
+            agent: row.agent,
+        }
+    }
+}
+
+impl OwnLink {
+    fn of(row: LinkRow) -> Self {
+        Self {
+            provider: row.key.provider,
+            subject: row.key.subject,
+            email: row.email,
+            linked_at: row.linked_at.to_string(),
+            last_sign_in: row.last_sign_in.map(shown),
+        }
+    }
+}
+
+impl OwnEvent {
+    fn of(event: Event) -> Self {
+        Self {
+            at: event.at.to_string(),
+            kind: event.kind,
+            actor: event.actor,
+            address: event.address.map(|address| address.to_string()),
+            agent: event.agent,
+            detail: event.detail,
+        }
+    }
+}
+
+fn shown(at: Timestamp) -> String {
+    at.to_string()
+}

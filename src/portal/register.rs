@@ -1,0 +1,190 @@
+//! Making an account for oneself. Whoever enters an e-mail that has an account is answered like anybody
+//! else: what they do not know yet they are told by mail.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::arrival::{explain, symptoms};
+use super::forgot::Asked;
+use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::sign_in::sign_in_address;
+use super::trail::diagnose;
+use super::{Portal, add_cookie, render};
+use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
+use crate::accounts::{Mistake, Registration};
+use crate::config::Registration as Policy;
+use crate::identity::user::Profile;
+use crate::web::failure::Failure;
+use crate::web::form::{Form, RequestBody};
+use crate::web::text::Text;
+
+/// What the form shows.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Shown {
+    email: String,
+    first_name: String,
+    last_name: String,
+    min_length: usize,
+    error: Option<Text>,
+    email_error: Option<Text>,
+    password_error: Option<Text>,
+    first_name_error: Option<Text>,
+    last_name_error: Option<Text>,
+    sign_in: String,
+    token_field: &'static str,
+    token: String,
+}
+
+impl Portal {
+    /// GET: the form, where registration is open.
+    pub(super) fn show_register(&self, visit: &Visit) -> Result<Answer, Failure> {
+        need_open(visit)?;
+        Ok(self.register_form(visit, StatusCode::OK, Shown::default()))
+    }
+
+    /// POST: makes the account, and says to look for mail.
+    pub(super) async fn register<B: RequestBody>(
+        &self,
+        visit: &Visit,
+        body: B,
+    ) -> Result<Answer, Failure> {
+        need_open(visit)?;
+        let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
+        let shown = read_shown(&form);
+        let sessions = self.accounts.sessions();
+        match check_browser(visit, sessions, Purpose::Register, form.get(TOKEN_FIELD)) {
+            Ok(()) => {}
+            Err(Unbound::NoCookie) => {
+                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
+            }
+            Err(Unbound::Mismatch) => {
+                let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
+                return Ok(self.register_form(visit, StatusCode::FORBIDDEN, shown));
+            }
+        }
+        let asked = Registration {
+            email: shown.email.clone(),
+            password: form.get("password").unwrap_or_default().into(),
+            profile: Profile {
+                first_name: Some(shown.first_name.clone()),
+                last_name: Some(shown.last_name.clone()),
+                ..Profile::default()
+            },
+        };
+        let (language, from) = (visit.language(), visit.actor());
+        match self.accounts.register_unseen(asked, language, &from).await {
+            Ok(()) => {
+                let sign_in = sign_in_address(visit, None);
+                let asked = Asked { email: &shown.email, reason: "register", sign_in };
+                Ok(render(visit, "check-mail", StatusCode::OK, asked))
+            }
+            Err(mistake) => self.register_again(visit, shown, mistake),
+        }
+    }
+
+    /// The form once more, with what was wrong.
+    fn register_again(
+        &self,
+        visit: &Visit,
+        mut shown: Shown,
+        mistake: Mistake,
+    ) -> Result<Answer, Failure> {
+        match mistake {
+            Mistake::Email => shown.email_error = Some(Text::of("email-wrong")),
+            Mistake::Domain => shown.email_error = Some(Text::of("email-domain")),
+            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
+            Mistake::Profile("first_name") => {
+                shown.first_name_error = Some(Text::of("field-wrong"));
+            }
+            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
+            Mistake::Username | Mistake::Role(_) | Mistake::Conflict(_) => {
+                shown.error = Some(Text::of("cannot-store"));
+            }
+            // Closed since the form was looked at.
+            Mistake::Closed => return Err(closed(Policy::Closed)),
+            Mistake::TooMany(after) => {
+                return Err(Failure::too_many(after)
+                    .explanation(Text::of("register-too-many"))
+                    .link(Text::of("back-to-sign-in"), sign_in_address(visit, None)));
+            }
+            Mistake::Store(error) => return Err(store_failure(error)),
+            mistake @ Mistake::Session(_) => return Err(mistake.into()),
+        }
+        Ok(self.register_form(visit, StatusCode::UNPROCESSABLE_ENTITY, shown))
+    }
+
+    fn register_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
+        let browser = Browser::of(visit, &self.entropy);
+        shown.min_length = visit.config.accounts.password.min_length;
+        shown.sign_in = sign_in_address(visit, None);
+        shown.token_field = TOKEN_FIELD;
+        shown.token = browser.token(self.accounts.sessions(), Purpose::Register);
+        let mut answer = render(visit, "register", status, shown);
+        add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
+        answer
+    }
+}
+
+/// Where nobody may register, the page says so, and how people come by an account.
+fn need_open(visit: &Visit) -> Result<(), Failure> {
+    match visit.config.accounts.registration {
+        Policy::Open => Ok(()),
+        policy @ (Policy::Closed | Policy::Invite) => Err(closed(policy)),
+    }
+}
+
+fn closed(policy: Policy) -> Failure {
+    let why = match policy {
+        Policy::Invite => Text::of("register-invite"),
+        Policy::Closed | Policy::Open => Text::of("register-closed"),
+    };
+    Failure::new(StatusCode::FORBIDDEN).explanation(why)
+}
+
+fn read_shown(form: &Form) -> Shown {
+    let field = |name| form.get(name).unwrap_or_default().trim().to_owned();
+    Shown {
+        email: field("email"),
+        first_name: field("first_name"),
+        last_name: field("last_name"),
+        ..Shown::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page_of;
+    use super::*;
+
+    #[tokio::test]
+    async fn out_02_the_form_keeps_what_was_typed_as_the_words_it_is_and_never_a_password() {
+        let markup = "\"><script>alert(1)</script>";
+        let shown = Shown {
+            email: markup.into(),
+            first_name: markup.into(),
+            last_name: markup.into(),
+            min_length: 8,
+            email_error: Some(Text::of("email-domain")),
+            password_error: Some(Text::of("password-common")),
+            ..Shown::default()
+        };
+        let page = page_of("register", shown).await;
+        for part in [
+            "At least 8 characters",
+            "autocomplete=\"new-password\"",
+            "aria-describedby=\"email-error\"",
+            "aria-describedby=\"password-hint password-error\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert_eq!(page.matches("&gt;&lt;script&gt;").count(), 3, "{page}");
+    }
+
+    #[tokio::test]
+    async fn what_is_said_afterwards_is_the_same_for_everybody() {
+        let asked = Asked { email: "a@example.com", reason: "register", sign_in: "/x".into() };
+        let page = page_of("check-mail", asked).await;
+        assert!(page.contains("is on its way"), "{page}");
+        assert!(!page.contains("exists") && !page.contains("already"), "{page}");
+    }
+}
