@@ -74,7 +74,7 @@ impl Writer {
         for operation in endpoint.operations() {
             // What stands at several addresses needs as many names.
             let suffix = if let Endpoint::Vouch(leg) = endpoint {
-                format!("_{}", leg.provider)
+                format!("_{}", leg.provider).trim_end_matches('_').to_owned()
             } else if endpoint.paths().len() > 1 {
                 format!("_{name}")
             } else {
@@ -154,6 +154,14 @@ impl Writer {
             Gives::User => self.reference::<UserBody<'_>>(),
             Gives::Me => self.reference::<MeBody<'_>>(),
             Gives::Token => self.reference::<TokenBody>(),
+            Gives::Links => json!({ "type": "array", "items": {
+                "type": "object", "required": ["provider", "label", "account_email", "linked_at"],
+                "properties": {
+                    "provider": { "type": "string" }, "label": { "type": ["string", "null"] },
+                    "account_email": { "type": ["string", "null"] },
+                    "linked_at": { "type": "string", "format": "date-time" },
+                },
+            } }),
             Gives::Invitation => self.reference::<InvitationBody<'_>>(),
             Gives::Invitations => self.reference::<Vec<InvitationBody<'_>>>(),
             Gives::Document => json!({ "type": "object" }),
@@ -266,7 +274,7 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
         ),
         (
             404,
-            matches!(endpoint, Endpoint::User(_) | Endpoint::Invitation(_)),
+            matches!(endpoint, Endpoint::User(_) | Endpoint::Invitation(_) | Endpoint::Vouch(_)),
             "There is nobody and nothing of this id",
         ),
         (408, has_body, "The body took too long"),

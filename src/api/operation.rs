@@ -53,6 +53,8 @@ pub(super) enum Gives {
     Token,
     /// Where to go at a provider.
     Departure,
+    /// What is linked at providers.
+    Links,
     Invitation,
     /// A list of them.
     Invitations,
@@ -83,7 +85,8 @@ pub(super) fn endpoints<'a>(providers: impl Iterator<Item = &'a str>) -> Vec<End
     let legs = providers.flat_map(|provider| {
         Step::ALL.map(|step| Endpoint::Vouch(Leg { provider: provider.to_owned(), step }))
     });
-    ALWAYS.into_iter().chain(legs).collect()
+    let list = Endpoint::Vouch(Leg { provider: String::new(), step: Step::List });
+    ALWAYS.into_iter().chain([list]).chain(legs).collect()
 }
 
 impl Endpoint {
@@ -291,6 +294,16 @@ fn vouch(step: Step) -> Operation {
         Step::Arrive(Errand::Link) => {
             asking("associated", "Links the provider to the account that is signed in")
         }
+        Step::List => Operation {
+            gives: (200, Gives::Links),
+            ..get("associates", "The providers that are linked to the account that is signed in")
+        },
+        Step::Unlink => Operation {
+            method: Method::DELETE,
+            gives: (204, Gives::Nothing),
+            codes: &["LAST_WAY_IN"],
+            ..get("dissociate", "Takes the links to a provider away, unless nothing else signs in")
+        },
         Step::Notice => Operation {
             method: Method::POST,
             takes: Takes::Notice,

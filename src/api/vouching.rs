@@ -41,13 +41,14 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// Every step.
-    pub(super) const ALL: [Self; 5] = [
+    /// Every step at a provider.
+    pub(super) const ALL: [Self; 6] = [
         Self::Depart(Errand::SignIn),
         Self::Arrive(Errand::SignIn),
         Self::Notice,
         Self::Depart(Errand::Link),
         Self::Arrive(Errand::Link),
+        Self::Unlink,
     ];
 }
 
@@ -61,6 +62,8 @@ impl Leg {
             Step::Notice => format!("{provider}/backchannel-logout"),
             Step::Depart(Errand::Link) => format!("associate/{provider}/authorize"),
             Step::Arrive(Errand::Link) => format!("associate/{provider}/callback"),
+            Step::List => "associate".to_owned(),
+            Step::Unlink => format!("associate/{provider}"),
         }
     }
 
