@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::nearest::nearest;
 use super::{KeyPath, Problem};
+use crate::web::overrides::Fault;
 
 /// The files a configuration was read from, and where each key stands in them.
 #[derive(Debug, Default)]
@@ -110,6 +112,20 @@ pub struct Diagnostic {
     pub message: String,
     /// The nearest valid spelling, if one is near.
     pub suggestion: Option<String>,
+}
+
+impl Diagnostic {
+    /// What is wrong with a file that `portal.templates` puts in the place of a built-in one.
+    #[must_use]
+    pub fn of_override(fault: Fault) -> Self {
+        let Fault { file, line, message, candidates } = fault;
+        let word = message.split('`').nth(1).map(str::to_owned);
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let suggestion =
+            word.or(name).and_then(|word| nearest(&word, candidates.iter().map(String::as_str)));
+        let location = Location { file, line, column: 1 };
+        Self { location, path: "portal.templates".to_owned(), message, suggestion }
+    }
 }
 
 impl fmt::Display for Location {

@@ -15,6 +15,7 @@ use super::Addressee;
 use crate::clock::Timestamp;
 use crate::store::{HeldLetter, LetterKind};
 use crate::web::language::Language;
+use crate::web::overrides::{Fault, Overrides};
 
 /// Templates by name. The first line of a `.txt` is the subject.
 const TEMPLATES: [(&str, &str); 13] = [
@@ -49,6 +50,8 @@ pub struct Letterhead {
 pub struct Stationery {
     head: Letterhead,
     templates: Environment<'static>,
+    /// As built in: written instead of one that fails.
+    built_in: Environment<'static>,
 }
 
 /// A template that does not parse.
@@ -71,18 +74,52 @@ pub(super) enum WriteError {
 }
 
 impl Stationery {
-    /// Reads the templates.
+    /// Reads the templates, and over them those that stand in for them: what [`Stationery::faults`] finds
+    /// wrong with one leaves the built-in one in its place.
     ///
     /// # Errors
     /// [`TemplateError`].
-    pub fn new(head: Letterhead) -> Result<Self, TemplateError> {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    pub fn new(head: Letterhead, overrides: Option<&Overrides>) -> Result<Self, TemplateError> {
+        let mut built_in = Environment::new();
+        built_in.set_undefined_behavior(UndefinedBehavior::Strict);
         for (name, source) in TEMPLATES {
-            let added = templates.add_template(name, source);
+            let added = built_in.add_template(name, source);
             added.map_err(|error| TemplateError(name, error))?;
         }
-        Ok(Self { head, templates })
+        let mut templates = built_in.clone();
+        for (name, text) in overrides.into_iter().flat_map(given) {
+            if is_letter(name)
+                && let Err(error) = templates.add_template_owned(name.to_owned(), text.to_owned())
+            {
+                tracing::error!(template = name, %error, "a letter's template does not parse");
+            }
+        }
+        Ok(Self { head, templates, built_in })
+    }
+
+    /// What is wrong with the files that stand in for letters.
+    #[must_use]
+    pub fn faults(overrides: &Overrides) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut templates = Environment::new();
+        for (name, text) in given(overrides) {
+            let file = format!("mail/{name}");
+            if !is_letter(name) {
+                let names = TEMPLATES.iter().map(|(known, _)| (*known).to_owned());
+                faults.push(overrides.unknown(&file, names));
+            } else if let Err(error) =
+                templates.add_template_owned(name.to_owned(), text.to_owned())
+            {
+                let line = error.line().unwrap_or(1);
+                faults.push(overrides.fault(&file, line, format!("does not parse: {error}")));
+            } else if name.rsplit_once('.').is_some_and(|(_, form)| form == "txt")
+                && !text.contains("\n\n")
+            {
+                let message = "begins with a line for the subject, and an empty one";
+                faults.push(overrides.fault(&file, 1, message));
+            }
+        }
+        faults
     }
 
     /// Writes a letter. `id` makes its Message-ID, which is another for each attempt: a mail server may
@@ -136,10 +173,32 @@ impl Stationery {
             until => until(to.expires_at),
             language => language.code(),
         };
-        let template =
-            self.templates.get_template(&name(language)).map_err(WriteError::Template)?;
-        template.render(context).map_err(WriteError::Template)
+        let own = self.templates.get_template(&name(language));
+        own.and_then(|own| own.render(&context)).or_else(|error| {
+            tracing::error!(%error, "a letter's template fails; the built-in one is written");
+            let is_built_in = self.built_in.get_template(&name(language)).is_ok();
+            let language = if is_built_in { language } else { Language::ENGLISH };
+            let template = self.built_in.get_template(&name(language));
+            template.and_then(|template| template.render(&context)).map_err(WriteError::Template)
+        })
     }
+}
+
+/// The files of a directory that stand in for letters, by their names below `mail`.
+fn given(overrides: &Overrides) -> impl Iterator<Item = (&str, &str)> {
+    overrides.files().filter_map(|(name, text)| Some((name.strip_prefix("mail/")?, text)))
+}
+
+/// Whether a template is called so: as a built-in one, or as one in a further language.
+fn is_letter(name: &str) -> bool {
+    let is_known = |name: &str| TEMPLATES.iter().any(|(known, _)| *known == name);
+    let mut parts = name.split('.');
+    let (kind, language, form) = (parts.next(), parts.next(), parts.next());
+    let further = match (kind, language.and_then(Language::parse), form, parts.next()) {
+        (Some(kind), Some(_), Some(form), None) => is_known(&format!("{kind}.en.{form}")),
+        _ => false,
+    };
+    is_known(name) || further
 }
 
 /// The end of a link, to the minute: `2027-01-31 18:00 UTC`.
@@ -170,7 +229,7 @@ mod tests {
             from: "Portcullis <no-reply@example.com>".parse().unwrap(),
             site: "auth.example.com".to_owned(),
         };
-        Stationery::new(head).unwrap()
+        Stationery::new(head, None).unwrap()
     }
 
     fn addressee(email: &str) -> Addressee {
@@ -216,6 +275,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_directory_stands_in_for_letters_and_one_that_fails_gives_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::create_dir_all(directory.path().join("mail")).unwrap();
+            std::fs::write(directory.path().join("mail").join(name), text).unwrap();
+        };
+        write("reset.de.txt", "Neu: {{ site }}\n\n{{ link }}\n");
+        write("reset.fr.txt", "Nouveau\n\n{{ link }}\n");
+        write("verify.de.txt", "A\n\n{{ nowhere }}");
+        let overrides = Overrides::read(directory.path()).unwrap();
+        assert_eq!(Stationery::faults(&overrides), []);
+        let head = stationery().head;
+        let own = Stationery::new(head, Some(&overrides)).unwrap();
+        let subject = |kind, language: &str| {
+            let language = Language::parse(language).unwrap();
+            own.text(kind, language, &addressee("ann@example.com")).unwrap().0
+        };
+        assert_eq!(subject(LetterKind::Reset, "de"), "Neu: auth.example.com");
+        assert_eq!(subject(LetterKind::Reset, "fr"), "Nouveau");
+        assert!(subject(LetterKind::Verify, "de").contains("auth.example.com"), "as built in");
+        write("rest.de.txt", "");
+        write("verify.de.txt", "A\n{% if %}\n\n");
+        write("reset.de.txt", "only a subject");
+        let faults = Stationery::faults(&Overrides::read(directory.path()).unwrap());
+        let said: Vec<_> = faults.iter().map(|fault| (fault.line, &*fault.message)).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.contains(&(1, "mail/rest.de.txt stands in for nothing")), "{said:?}");
+        assert!(said.iter().any(|(line, text)| *line == 2 && text.contains("does not parse")));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Everything that is wrong with a configuration, found by one function for `check`, `serve` and
 //! reload alike: what the file says ([`config::load_partly`]) and what its routes mean
-//! ([`Policy::compile`]). Opens no socket and no database.
+//! ([`Policy::compile`]), and what letters its templates make. Opens no socket and no database.
 
 use std::path::Path;
 
 use crate::config::{self, Config, Diagnostic, Environment, Problem};
 use crate::identity::access::Interner;
+use crate::mail::Stationery;
 use crate::policy::Policy;
 
 /// A configuration that can be used.
@@ -34,6 +35,9 @@ pub fn examine(
     let Some(config) = config else { return Err(errors) };
     let (policy, findings) = Policy::compile(&config, interner);
     errors.extend(diagnose(&findings.errors, &config));
+    let overrides = config.portal.pages.overrides();
+    let letters = overrides.map(|given| Stationery::faults(given)).unwrap_or_default();
+    errors.extend(letters.into_iter().map(Diagnostic::of_override));
     let Some(policy) = policy.filter(|_| errors.is_empty()) else {
         return Err(in_order(errors, &config));
     };

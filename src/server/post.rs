@@ -14,7 +14,10 @@ pub(super) fn courier(gateway: &Gateway) -> Result<Option<Courier<LetterDesk>>, 
     };
     let carrier = Carrier::new(&mail.delivery)?;
     let site = config.public_url.host.as_str().to_owned();
-    let stationery = Stationery::new(Letterhead { from: mail.from.clone(), site })?;
+    let stationery = Stationery::new(
+        Letterhead { from: mail.from.clone(), site },
+        config.portal.pages.overrides().map(|overrides| &**overrides),
+    )?;
     let desk = LetterDesk::new(gateway.accounts.people().clone(), Arc::clone(&config));
     let entropy = gateway.entropy.clone();
     Ok(Some(Courier::new(outbox.clone(), desk, stationery, carrier, entropy)))

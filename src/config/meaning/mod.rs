@@ -104,14 +104,8 @@ impl Cursor<'_> {
     }
 
     /// Reports something wrong in another file, which is named here.
-    pub(super) fn report_in(
-        &self,
-        location: Location,
-        message: impl Into<String>,
-        suggestion: Option<String>,
-    ) {
-        let (_, path) = self.source.tree.resolve(&self.at);
-        self.findings.add(Diagnostic { location, path, message: message.into(), suggestion });
+    pub(super) fn add(&self, diagnostic: Diagnostic) {
+        self.findings.add(diagnostic);
     }
 
     /// The directory of the file, to which its paths are relative.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::general::General;
 use super::{Cursor, duration};
-use crate::config::Location;
-use crate::config::nearest::nearest;
+use crate::config::Diagnostic;
 use crate::config::route::Route;
 use crate::config::settings::{Lifetimes, Portal, SameSite, SessionCookie, Sessions, Tokens};
 use crate::config::yaml::spelling::{self, SecureWord, Text};
@@ -71,12 +70,8 @@ fn read_pages(written: &PortalFile, at: &Cursor<'_>) -> Arc<Pages> {
 }
 
 fn report_faults(faults: Vec<Fault>, at: &Cursor<'_>) {
-    for Fault { file, line, message, candidates } in faults {
-        let word = message.split('`').nth(1).map(str::to_owned);
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-        let meant =
-            word.or(name).and_then(|word| nearest(&word, candidates.iter().map(String::as_str)));
-        at.report_in(Location { file, line, column: 1 }, message, meant);
+    for fault in faults {
+        at.add(Diagnostic::of_override(fault));
     }
 }
 

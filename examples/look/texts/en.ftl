@@ -1,0 +1,2 @@
+sign-in = Come in
+signed-in-as = Hello, { $who }.
