@@ -90,7 +90,8 @@ async fn bodies_that_name_no_e_mail_are_told_so_before_anything_is_looked_at() {
         call.send().await.expect(422);
         gateway.client().call("DELETE", endpoint).send().await.expect(405);
     }
-    gateway.client().get(VERIFY).send().await.expect(405);
+    // What asks people for it is a page.
+    gateway.client().get(VERIFY).send().await.expect(200);
 }
 
 async fn statuses(client: &Client, endpoint: &str, who: &str, times: usize) -> Vec<u16> {
