@@ -81,9 +81,10 @@ impl Liar {
         self.sign_as("JWT", claims)
     }
 
-    fn sign_as(&self, kind: &str, claims: &Value) -> String {
-        let (typ, kid) = (Some(kind.to_owned()), Some("one".to_owned()));
-        let header = Header { typ, kid, ..Header::new(Algorithm::ES256) };
+    fn sign_as(&self, what: &str, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(what.to_owned());
+        header.kid = Some("one".to_owned());
         encode(&header, claims, &EncodingKey::from_ec_der(&self.signing)).unwrap()
     }
 
