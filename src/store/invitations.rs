@@ -1,6 +1,8 @@
 //! Invitations to make an account. What an account begins with that one makes by an invitation stands here
 //! and nowhere in a request.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::sql::{Connection, Row, values};
@@ -53,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn find_invitation(&self, id: Uuid) -> Result<Option<Invitation>, StoreError> {
-        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1 ORDER BY r.role");
+        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1");
         let rows = self.pool.read(async |connection| connection.rows(SQL, values![id]).await);
         Ok(read(&rows.await?)?.into_iter().next())
     }
@@ -66,8 +68,7 @@ impl Store {
         &self,
         email_folded: &str,
     ) -> Result<Option<Invitation>, StoreError> {
-        const SQL: &str =
-            concat!("SELECT ", columns!(), " WHERE i.email_folded = $1 ORDER BY r.role");
+        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.email_folded = $1");
         let rows =
             self.pool.read(async |connection| connection.rows(SQL, values![email_folded]).await);
         Ok(read(&rows.await?)?.into_iter().next())
@@ -104,11 +105,13 @@ impl Store {
             "SELECT ",
             columns!(),
             " WHERE i.id IN (SELECT l.id FROM invitations l WHERE l.expires_at > $1 \
-             ORDER BY l.created_at DESC, l.id LIMIT $2) ORDER BY i.created_at DESC, i.id, r.role"
+             ORDER BY l.expires_at DESC LIMIT $2)"
         );
         let rows =
             self.pool.read(async |connection| connection.rows(SQL, values![now, limit]).await);
-        read(&rows.await?)
+        let mut found = read(&rows.await?)?;
+        found.sort_by_key(|invitation| std::cmp::Reverse(invitation.created_at));
+        Ok(found)
     }
 
     /// Gives an invitation the token of its next letter, in place of every earlier one; `false` when it is
@@ -153,7 +156,7 @@ impl Store {
         let ((invited, digest), (id, mut user)) = (invitation, user);
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
-            const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1 ORDER BY r.role");
+            const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1");
             let found = read(&connection.rows(SQL, values![invited]).await?)?;
             // Of those who try at once, one deletes the row.
             let sql = "DELETE FROM invitations WHERE id = $1 AND digest = $2 AND expires_at > $3";
@@ -202,9 +205,9 @@ async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<
     Ok(())
 }
 
-/// Reads rows of [`columns`]: one for each role, those of an invitation together.
+/// Reads rows of [`columns`]: one for each role. The roles of an invitation are in order.
 fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
-    let mut found: Vec<Invitation> = Vec::new();
+    let mut found: BTreeMap<Uuid, Invitation> = BTreeMap::new();
     for row in rows {
         let mut cells = row.cells();
         let invitation = Invitation {
@@ -219,10 +222,11 @@ fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
             roles: Vec::new(),
         };
         let role = cells.optional_text()?;
-        match found.last_mut().filter(|last| last.id == invitation.id) {
-            Some(last) => last.roles.extend(role),
-            None => found.push(Invitation { roles: role.into_iter().collect(), ..invitation }),
-        }
+        found.entry(invitation.id).or_insert(invitation).roles.extend(role);
+    }
+    let mut found: Vec<_> = found.into_values().collect();
+    for invitation in &mut found {
+        invitation.roles.sort();
     }
     Ok(found)
 }
