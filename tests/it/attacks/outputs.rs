@@ -44,6 +44,7 @@ const ADDRESSES: &[(&str, &str, &[&str], Admits)] = &[
     (r#"["verify"]"#, "verify", &["POST"], Anybody),
     (r#"["forgot-password"]"#, "forgot-password", &["POST"], Anybody),
     (r#"["request-verify-token"]"#, "request-verify-token", &["POST"], Anybody),
+    (r#"["openapi.json"]"#, "openapi.json", &["GET"], Anybody),
     (r#"["me"]"#, "users/me", &["GET", "PATCH"], SignedIn),
     ("[id]", "users/{id}", &["GET", "PATCH", "DELETE"], Superusers),
     (r#"["invitations"]"#, "invitations", &["GET", "POST"], Superusers),
