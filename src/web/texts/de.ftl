@@ -182,14 +182,14 @@ sign-in-deleted = Ihr Konto ist gelöscht, mit allem, was dazugehörte.
 
 save = Speichern
 back-to-account = Zurück zu Ihrem Konto
-field-current-password = Bisheriges Passwort
+field-current-password = Aktuelles Passwort
 field-new-email = Neue E-Mail-Adresse
 field-organization = Organisation (freiwillig)
 field-department = Abteilung (freiwillig)
 field-phone = Telefon (freiwillig)
-current-missing = Bitte geben Sie Ihr bisheriges Passwort ein.
+current-missing = Bitte geben Sie Ihr aktuelles Passwort ein.
 not-recent = Ihre Anmeldung liegt eine Weile zurück. Bitte melden Sie sich ab und wieder an, und versuchen Sie es dann noch einmal.
-current-wrong = Das ist nicht Ihr bisheriges Passwort.
+current-wrong = Das ist nicht Ihr aktuelles Passwort.
 email-taken = Diese Adresse gehört zu einem anderen Konto.
 profile-heading = Name und Profil ändern
 change-email-heading = E-Mail-Adresse ändern
