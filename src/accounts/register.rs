@@ -32,7 +32,8 @@ impl People {
         }
     }
 
-    /// Makes an account for whoever asks and may: active, not verified, with the default roles. The policy for passwords comes before existence.
+    /// Makes an account for whoever asks and may: active, not verified, with the default roles. The policy
+    /// for passwords comes before existence.
     ///
     /// # Errors
     /// [`Mistake`]: [`Mistake::Domain`], [`Mistake::Password`], and
