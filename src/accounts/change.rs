@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::draft::trim_profile;
+use super::people::Chooser;
 use super::sign_in::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::clock::Timestamp;
@@ -155,19 +156,20 @@ impl People {
         actor: &Actor,
     ) -> Result<User, Mistake> {
         let mut row = change.row()?;
-        match author {
-            Author::Operator(_) => {}
+        let chooser = match author {
+            Author::Operator(_) => Chooser::Operator,
             Author::Owner(_) => {
                 row = UserChange { is_active: None, is_superuser: None, is_verified: None, ..row };
                 let is_admitted = |(_, folded): &(_, String)| self.rules().admits_email(folded);
                 if moves(&row, user) && !row.email.as_ref().is_some_and(is_admitted) {
                     return Err(Mistake::Domain);
                 }
+                Chooser::Owner
             }
-        }
+        };
         if let Some(password) = change.password {
             let judged = row.applied_to(user);
-            row.password_hash = Some(self.hash_new(password, &judged, actor.address).await?);
+            row.password_hash = Some(self.hash_new(password, &judged, chooser, actor).await?);
         }
         let event = actor.event(self.now(), "update", Some(user.id));
         Ok(self.store().update_user(user.id, &row, author, &event).await?)

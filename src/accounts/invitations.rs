@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::change::acting;
 use super::draft::unstored;
 use super::links::{Link, digest_with, read_owner, write_token};
+use super::people::Chooser;
 use super::sign_in::opening_of;
 use super::{Accounts, Actor, Draft, Mistake, People, Wanted};
 use crate::config::Config;
@@ -224,7 +225,8 @@ impl People {
         }
         let id = self.fresh_id();
         let judged = unstored(id, &row, self.now());
-        row.password_hash = Some(self.hash_new(acceptance.password, &judged, actor.address).await?);
+        row.password_hash =
+            Some(self.hash_new(acceptance.password, &judged, Chooser::Owner, actor).await?);
         let mut event = actor.event(self.now(), "register", Some(id));
         event.actor.clone_from(&invitation.email);
         event.detail = format!("invited by {}: {}", invitation.invited_by, told(&invitation));

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::people::Chooser;
 use super::{Accounts, Actor, Mistake, People};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -199,7 +200,7 @@ impl People {
         if !held.user.is_active || !self.is_live(TokenKind::Reset, &held).await? {
             return Err(bad);
         }
-        let hash = self.hash_new(password, &held.user, actor.address).await?;
+        let hash = self.hash_new(password, &held.user, Chooser::Owner, actor).await?;
         let event = self.event_of_owner("reset", &held.user, actor);
         self.store().update_password_by_token(&held.user, &held.digest, &hash, &event).await?;
         Ok(held.user)

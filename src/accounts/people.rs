@@ -1,6 +1,5 @@
 //! What an operator does with accounts, and setting up the first administrator.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +37,15 @@ pub struct SetUpLink {
     pub token: SecretString,
     /// Its end.
     pub expires_at: Timestamp,
+}
+
+/// Who chooses a new password. What an operator gives out is not theirs whose data it may be made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chooser {
+    /// Whoever will sign in with it.
+    Owner,
+    /// An operator.
+    Operator,
 }
 
 /// How long a set-up link is good for.
@@ -109,7 +117,7 @@ impl People {
     /// # Errors
     /// [`Mistake`]; [`Conflict::Email`] and [`Conflict::Username`] when taken.
     pub async fn create(&self, draft: Draft, actor: &Actor) -> Result<User, Mistake> {
-        let (id, row) = self.prepare(draft, actor).await?;
+        let (id, row) = self.prepare(draft, Chooser::Operator, actor).await?;
         let mut event = actor.event(self.clock.now(), "user-created", Some(id));
         event.detail = row.roles.join(", ");
         Ok(self.store.insert_user(id, &row, &event).await?)
@@ -119,13 +127,14 @@ impl People {
     pub(super) async fn prepare(
         &self,
         draft: Draft,
+        chooser: Chooser,
         actor: &Actor,
     ) -> Result<(Uuid, NewUser), Mistake> {
         let id = self.entropy.uuid();
         let mut row = draft.row()?;
         if let Some(password) = draft.password {
             let judged = unstored(id, &row, self.clock.now());
-            row.password_hash = Some(self.hash_new(password, &judged, actor.address).await?);
+            row.password_hash = Some(self.hash_new(password, &judged, chooser, actor).await?);
         }
         Ok((id, row))
     }
@@ -135,11 +144,13 @@ impl People {
         &self,
         password: SecretString,
         user: &User,
-        from: Option<IpAddr>,
+        chooser: Chooser,
+        actor: &Actor,
     ) -> Result<String, Mistake> {
-        password::check(password.expose_secret(), user, &self.rules.load().password)
-            .map_err(Mistake::Password)?;
-        Ok(self.hasher.hash(password, from).await?)
+        let mut policy = self.rules.load().password;
+        policy.deny_profile &= chooser == Chooser::Owner;
+        password::check(password.expose_secret(), user, &policy).map_err(Mistake::Password)?;
+        Ok(self.hasher.hash(password, actor.address).await?)
     }
 
     /// Grants a role, or sets the new end (or none) of one held.
@@ -204,7 +215,7 @@ impl People {
         if !self.is_set_up_token(token).await? {
             return Err(Mistake::Conflict(Conflict::Token));
         }
-        let (id, row) = self.prepare(draft, actor).await?;
+        let (id, row) = self.prepare(draft, Chooser::Owner, actor).await?;
         let mut event = actor.event(self.clock.now(), "set-up", Some(id));
         event.actor.clone_from(&row.email);
         let digest = sha256(token.as_bytes());

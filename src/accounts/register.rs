@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 
+use super::people::Chooser;
 use super::{Accounts, Actor, Draft, Mistake, People};
 use crate::config::Registration as Policy;
 use crate::identity::user::{Profile, User, fold_email};
@@ -52,7 +53,7 @@ impl People {
             roles: rules.default_roles.clone(),
             ..Draft::default()
         };
-        let (id, row) = self.prepare(draft, actor).await?;
+        let (id, row) = self.prepare(draft, Chooser::Owner, actor).await?;
         let mut event = actor.event(self.now(), "register", Some(id));
         event.actor.clone_from(&row.email);
         Ok(self.store().insert_user(id, &row, &event).await?)

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,9 +14,11 @@ use crate::identity::user::Person;
 use crate::session::{Identity, Session};
 use crate::web::failure::Failure;
 
-/// A user (`accounts-http` section 2). Never a hash.
-#[derive(Serialize)]
+/// A user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserRead")]
 pub(super) struct UserBody<'a> {
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: Uuid,
     email: &'a str,
     is_active: bool,
@@ -31,7 +34,8 @@ pub(super) struct UserBody<'a> {
 }
 
 /// The caller's own user: with roles and permissions.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Me")]
 pub(super) struct MeBody<'a> {
     #[serde(flatten)]
     user: UserBody<'a>,
@@ -39,14 +43,39 @@ pub(super) struct MeBody<'a> {
     permissions: &'a [String],
 }
 
-/// What `GET session` says of somebody signed in.
-#[derive(Serialize)]
+/// A session: who is signed in, how and until when.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
 pub(super) struct SessionBody<'a> {
     authenticated: bool,
     user: MeBody<'a>,
     method: &'static str,
+    #[schemars(extend("format" = "date-time"))]
     signed_in_at: String,
+    #[schemars(extend("format" = "date-time"))]
     expires_at: String,
+}
+
+/// What a sign-in for a bearer token hands out (RFC 6749 section 5.1).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
+pub(super) struct TokenBody {
+    pub(super) access_token: String,
+    pub(super) token_type: &'static str,
+    /// Its life in seconds.
+    pub(super) expires_in: u64,
+}
+
+/// What every refusal is answered with.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes what another module writes")]
+pub(super) struct Problem {
+    /// A code or a sentence; an object with `code` and `reason` for a password; a list for 422.
+    detail: Value,
+    request_id: String,
+    /// Where to sign in, with 401.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    login_url: Option<String>,
 }
 
 impl<'a> UserBody<'a> {

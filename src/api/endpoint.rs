@@ -29,6 +29,8 @@ pub(super) enum Endpoint {
     Invitations,
     /// An invitation by id; `None` for text that is no id.
     Invitation(Option<Uuid>),
+    /// The document of the API.
+    Document,
 }
 
 /// What a sign-in hands out.
@@ -58,6 +60,7 @@ impl Endpoint {
             ["jwt" | "cookie", "logout"] => Some(Self::Logout),
             ["session"] => Some(Self::Session),
             ["register"] => Some(Self::Register),
+            ["openapi.json"] => Some(Self::Document),
             ["reset-password"] => Some(Self::Link(LinkKind::Reset)),
             ["verify"] => Some(Self::Link(LinkKind::Verify)),
             ["forgot-password"] => Some(Self::Letter(LetterKind::Reset)),
@@ -89,7 +92,7 @@ impl Endpoint {
             Self::Login(_) | Self::Logout | Self::Register | Self::Link(_) | Self::Letter(_) => {
                 &[Method::POST]
             }
-            Self::Session => &[Method::GET],
+            Self::Session | Self::Document => &[Method::GET],
             Self::Vouch(leg) => leg.methods(),
             Self::Me => &[Method::GET, Method::PATCH],
             Self::User(_) => &[Method::GET, Method::PATCH, Method::DELETE],
@@ -109,7 +112,8 @@ impl Endpoint {
             | Self::Vouch(_)
             | Self::User(_)
             | Self::Invitations
-            | Self::Invitation(_) => false,
+            | Self::Invitation(_)
+            | Self::Document => false,
         }
     }
 
@@ -127,16 +131,20 @@ impl Endpoint {
             | Self::Letter(_)
             | Self::User(_)
             | Self::Invitations
-            | Self::Invitation(_) => true,
+            | Self::Invitation(_)
+            | Self::Document => true,
         }
     }
 
     /// Who may call it; looked at before an id and a body are.
     pub(super) const fn access(&self) -> Access {
         match self {
-            Self::Login(_) | Self::Session | Self::Register | Self::Link(_) | Self::Letter(_) => {
-                Access::Anybody
-            }
+            Self::Login(_)
+            | Self::Session
+            | Self::Register
+            | Self::Link(_)
+            | Self::Letter(_)
+            | Self::Document => Access::Anybody,
             Self::Vouch(leg) => leg.access(),
             Self::Logout | Self::Me => Access::SignedIn,
             Self::User(_) | Self::Invitations | Self::Invitation(_) => Access::Superuser,
@@ -170,6 +178,7 @@ mod tests {
             ("cookie/logout", Some(Endpoint::Logout)),
             ("session", Some(Endpoint::Session)),
             ("register", Some(Endpoint::Register)),
+            ("openapi.json", Some(Endpoint::Document)),
             ("users/me", Some(Endpoint::Me)),
             ("users/6F9619FF-8B86-D011-B42D-00C04FC964FF", Some(Endpoint::User(id))),
             ("users/6f9619ff8b86d011b42d00c04fc964ff", Some(Endpoint::User(id))),

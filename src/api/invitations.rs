@@ -1,6 +1,7 @@
 //! Inviting people, for superusers. The token of an invitation goes to its guest by mail and to nobody else.
 
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -20,15 +21,19 @@ use crate::web::form::RequestBody;
 const MOST_SHOWN: u32 = 1000;
 
 /// An invitation as it is shown: never its token.
-#[derive(Serialize)]
-struct InvitationBody<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Invitation")]
+pub(super) struct InvitationBody<'a> {
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: Uuid,
     email: &'a str,
     first_name: Option<&'a str>,
     last_name: Option<&'a str>,
     roles: &'a [String],
     invited_by: &'a str,
+    #[schemars(extend("format" = "date-time"))]
     created_at: String,
+    #[schemars(extend("format" = "date-time"))]
     expires_at: String,
 }
 

@@ -5,11 +5,13 @@
 //! shapes. Kept out: what signing in means (`accounts`) and every page.
 
 mod bodies;
+mod document;
 mod endpoint;
 mod input;
 mod invitations;
 mod letters;
 mod links;
+mod operation;
 mod people;
 mod shape;
 mod vouching;
@@ -21,7 +23,7 @@ use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::json;
 
-use self::bodies::{Complaint, SessionBody, json, unprocessable};
+use self::bodies::{Complaint, SessionBody, TokenBody, json, unprocessable};
 use self::endpoint::{Access, Backend, Endpoint};
 use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, empty, form_failure, portal_address, segments_below,
@@ -124,6 +126,7 @@ impl Api {
                 Some((identity, _)) => json(StatusCode::OK, &SessionBody::of(identity)),
                 None => json(StatusCode::OK, &json!({"authenticated": false})),
             },
+            (Endpoint::Document, _) => json(StatusCode::OK, &document::of(&visit.config)),
             (Endpoint::Register, _) => self.register(visit, body).await,
             (Endpoint::Link(kind), _) => self.use_link(visit, *kind, body).await,
             (Endpoint::Letter(kind), _) => self.ask_for_letter(visit, *kind, body).await,
@@ -184,12 +187,10 @@ impl Api {
                 answer.headers_mut().insert(SET_COOKIE, set_cookie);
                 Ok(answer)
             }
-            Ok((_, Opened::Bearer { access_token, expires_in })) => json(
-                StatusCode::OK,
-                &json!({
-                    "access_token": access_token, "token_type": "bearer", "expires_in": expires_in,
-                }),
-            ),
+            Ok((_, Opened::Bearer { access_token, expires_in })) => {
+                let token_type = "bearer";
+                json(StatusCode::OK, &TokenBody { access_token, token_type, expires_in })
+            }
             Err(SignInError::BadCredentials) => {
                 Err(Failure::new(StatusCode::BAD_REQUEST).detail("LOGIN_BAD_CREDENTIALS"))
             }

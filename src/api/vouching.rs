@@ -40,7 +40,33 @@ pub(super) enum Step {
     Unlink,
 }
 
+impl Step {
+    /// Every step at a provider.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Depart(Errand::SignIn),
+        Self::Arrive(Errand::SignIn),
+        Self::Notice,
+        Self::Depart(Errand::Link),
+        Self::Arrive(Errand::Link),
+        Self::Unlink,
+    ];
+}
+
 impl Leg {
+    /// The address below `portal.path`.
+    pub(super) fn path(&self) -> String {
+        let provider = &self.provider;
+        match self.step {
+            Step::Depart(Errand::SignIn) => format!("{provider}/authorize"),
+            Step::Arrive(Errand::SignIn) => format!("{provider}/callback"),
+            Step::Notice => format!("{provider}/backchannel-logout"),
+            Step::Depart(Errand::Link) => format!("associate/{provider}/authorize"),
+            Step::Arrive(Errand::Link) => format!("associate/{provider}/callback"),
+            Step::List => "associate".to_owned(),
+            Step::Unlink => format!("associate/{provider}"),
+        }
+    }
+
     /// The address at the segments below `portal.path`, whether or not there is such a provider.
     pub(super) fn of(segments: &[&str]) -> Option<Self> {
         let (provider, step) = match segments {

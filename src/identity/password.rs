@@ -122,8 +122,8 @@ const MAX_PIECES: usize = 4;
 ///
 /// `deny_common` refuses what zxcvbn knows as one of the 30,000 commonest passwords, spelled in any
 /// case, backwards or with the usual digits for letters, and what a thousand guesses find (repeats,
-/// rows of keys, sequences). `deny_profile` refuses what contains, in any case, the person's e-mail
-/// or its local part, names, username or organization. `min_strength` is zxcvbn's score, the
+/// rows of keys, sequences). `deny_profile` refuses what is, in any case, the person's e-mail or
+/// its local part, a name, the username or the organization, or is too short without it. `min_strength` is zxcvbn's score, the
 /// profile being known to the guesser; 0 asks for nothing. A long password is judged by the strongest
 /// of its first four pieces of 28 characters.
 ///
@@ -140,7 +140,9 @@ pub fn check(password: &str, user: &User, policy: &PasswordPolicy) -> Result<(),
     let profile = profile_parts(user);
     if policy.deny_profile {
         let folded = fold(password);
-        if let Some((part, _)) = profile.iter().find(|(_, words)| is_made_of(&folded, words)) {
+        if let Some((part, _)) =
+            profile.iter().find(|(_, words)| is_made_of(&folded, words, policy.min_length))
+        {
             return Err(Rejected::Own(*part));
         }
     }
@@ -195,8 +197,14 @@ fn fold(text: &str) -> String {
     text.nfc().collect::<String>().to_lowercase()
 }
 
-fn is_made_of(password: &str, part: &str) -> bool {
-    password == part || (part.chars().count() >= MIN_PART && password.contains(part))
+/// Whether a password is a part of the profile, or no password without it: too short.
+fn is_made_of(password: &str, part: &str, min_length: usize) -> bool {
+    if password == part {
+        return true;
+    }
+    part.chars().count() >= MIN_PART
+        && password.contains(part)
+        && password.replace(part, "").chars().count() < min_length
 }
 
 fn is_common(piece: &str) -> bool {
@@ -318,13 +326,15 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_profile_is_refused_inside_a_password() {
+    fn a_password_made_of_ones_own_profile_is_refused() {
         for (password, expected) in [
             ("marianne.k@EXAMPLE.com", "Password should not contain e-mail"),
             ("xx-MARIANNE.K-yy", "Password should not contain e-mail"),
-            ("long-MKay-password", "Password should not contain username"),
-            ("long-K\u{c9}PLER-password", "Password should not contain last name"),
-            ("the acme works gate", "Password should not contain organization"),
+            ("my-MKay-7", "Password should not contain username"),
+            ("2-K\u{c9}PLER-K\u{c9}PLER", "Password should not contain last name"),
+            ("acme works gate", "Password should not contain organization"),
+            // What is left is long enough by itself.
+            ("long-MKay-password", ""),
             // Three characters stand in too many words, the domain and parts of words in all.
             ("long zo\u{eb} password", ""),
             ("an example gate 77", ""),

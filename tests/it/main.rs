@@ -22,6 +22,7 @@ mod docs;
 mod events;
 mod example_bokeh;
 mod example_fastapi;
+mod example_front_end;
 mod example_radicale;
 mod example_websockets;
 mod explain;

@@ -529,7 +529,7 @@ pub(super) struct Password {
     #[serde(default)]
     #[schemars(with = "bool")]
     pub(super) deny_common: Option<bool>,
-    /// Refuse passwords made of the person's own data. Default: true.
+    /// Refuse passwords made of the person's own data, where they choose it themselves. Default: true.
     #[serde(default)]
     #[schemars(with = "bool")]
     pub(super) deny_profile: Option<bool>,

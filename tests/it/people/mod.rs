@@ -1,6 +1,10 @@
 //! Accounts as their owners and superusers use them over JSON: registering, reading, changing, deleting.
 
 mod changes;
+mod document;
+mod founding;
+mod hostile;
+mod recorded;
 mod registration;
 
 use portcullis::store::Event;

@@ -95,7 +95,10 @@ async fn where_registration_is_closed_the_body_is_not_even_read() {
     for accounts in ["{}", "{ registration: closed }", "{ registration: invite }"] {
         let (_upstream, gateway) = start(accounts).await;
         let client = gateway.client();
-        for body in [new_account("ann").to_string(), "{".to_owned(), String::new()] {
+        // An invitation stands in the body.
+        let unread = if accounts.contains("invite") { 0 } else { 2 };
+        let broken = ["{".to_owned(), String::new()].into_iter().take(unread);
+        for body in [new_account("ann").to_string()].into_iter().chain(broken) {
             let call = client.post("/auth/register").body("application/json", body);
             assert_eq!(call.send().await.expect(403).detail(), "Forbidden", "{accounts}");
         }
