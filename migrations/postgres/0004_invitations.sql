@@ -23,7 +23,4 @@ CREATE TABLE invitation_roles (
 -- The node that is at a letter: one node sends at a time, several letters at once.
 ALTER TABLE outbox ADD COLUMN node BYTEA;
 
--- Failed sign-ins that still count are read at every start.
-CREATE INDEX events_failures ON events (at, id) WHERE kind = 'sign-in-failed';
-
 UPDATE schema SET version = 4;

@@ -1,6 +1,8 @@
 //! Invitations to make an account. What an account begins with that one makes by an invitation stands here
 //! and nowhere in a request.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::sql::{Both, Connection, Row, values};
@@ -13,20 +15,13 @@ use crate::identity::user::User;
 macro_rules! columns {
     () => {
         "i.id, i.email, i.email_folded, i.first_name, i.last_name, i.invited_by, i.created_at, \
-         i.expires_at, r.role"
+         i.expires_at, r.role FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
     };
 }
 
 /// Of two invitations of the same e-mail at once the later takes the place of the earlier.
 const HOLD: Both =
     Both { sqlite: "", postgres: "LOCK TABLE invitations IN SHARE ROW EXCLUSIVE MODE" };
-
-/// Where [`columns`] stand, a row for each role.
-macro_rules! invitations {
-    () => {
-        " FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
-    };
-}
 
 impl Store {
     /// Adds an invitation in place of an earlier one of the same e-mail, with the letter that brings it if
@@ -65,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn find_invitation(&self, id: Uuid) -> Result<Option<Invitation>, StoreError> {
-        const SQL: &str = concat!("SELECT ", columns!(), invitations!(), " WHERE i.id = $1");
+        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1");
         let rows = self.pool.read(async |connection| connection.rows(SQL, values![id]).await);
         Ok(read(&rows.await?)?.into_iter().next())
     }
@@ -78,8 +73,7 @@ impl Store {
         &self,
         email_folded: &str,
     ) -> Result<Option<Invitation>, StoreError> {
-        const SQL: &str =
-            concat!("SELECT ", columns!(), invitations!(), " WHERE i.email_folded = $1");
+        const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.email_folded = $1");
         let rows =
             self.pool.read(async |connection| connection.rows(SQL, values![email_folded]).await);
         Ok(read(&rows.await?)?.into_iter().next())
@@ -103,7 +97,7 @@ impl Store {
         Ok(found.await?.is_some())
     }
 
-    /// Those that have not ended, newest first; of more than `limit` those that end last.
+    /// Those that have not ended, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -115,12 +109,14 @@ impl Store {
         const SQL: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM (SELECT * FROM invitations WHERE expires_at > $1 ORDER BY expires_at DESC \
-             LIMIT $2) i LEFT JOIN invitation_roles r ON r.invitation = i.id"
+            " WHERE i.id IN (SELECT l.id FROM invitations l WHERE l.expires_at > $1 \
+             ORDER BY l.expires_at DESC LIMIT $2)"
         );
         let rows =
             self.pool.read(async |connection| connection.rows(SQL, values![now, limit]).await);
-        read(&rows.await?)
+        let mut found = read(&rows.await?)?;
+        found.sort_by_key(|invitation| std::cmp::Reverse(invitation.created_at));
+        Ok(found)
     }
 
     /// Gives an invitation the token of its next letter, in place of every earlier one; `false` when it is
@@ -165,7 +161,7 @@ impl Store {
         let ((invited, digest), (id, mut user)) = (invitation, user);
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
-            const SQL: &str = concat!("SELECT ", columns!(), invitations!(), " WHERE i.id = $1");
+            const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1");
             let found = read(&connection.rows(SQL, values![invited]).await?)?;
             // Of those who try at once, one deletes the row.
             let sql = "DELETE FROM invitations WHERE id = $1 AND digest = $2 AND expires_at > $3";
@@ -214,9 +210,9 @@ async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<
     Ok(())
 }
 
-/// Reads rows of [`columns`], one for each role: invitations newest first, their roles by name.
+/// Reads rows of [`columns`]: one for each role. The roles of an invitation are in order.
 fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
-    let mut read = Vec::new();
+    let mut found: BTreeMap<Uuid, Invitation> = BTreeMap::new();
     for row in rows {
         let mut cells = row.cells();
         let invitation = Invitation {
@@ -230,17 +226,12 @@ fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
             expires_at: cells.time()?,
             roles: Vec::new(),
         };
-        read.push((invitation, cells.optional_text()?));
+        let role = cells.optional_text()?;
+        found.entry(invitation.id).or_insert(invitation).roles.extend(role);
     }
-    read.sort_by(|(a, role_a), (b, role_b)| {
-        b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)).then_with(|| role_a.cmp(role_b))
-    });
-    let mut found: Vec<Invitation> = Vec::new();
-    for (invitation, role) in read {
-        match found.last_mut().filter(|last| last.id == invitation.id) {
-            Some(last) => last.roles.extend(role),
-            None => found.push(Invitation { roles: role.into_iter().collect(), ..invitation }),
-        }
+    let mut found: Vec<_> = found.into_values().collect();
+    for invitation in &mut found {
+        invitation.roles.sort();
     }
     Ok(found)
 }

@@ -20,6 +20,10 @@ const HOLD_OUTBOX: Both =
 
 const IS_DUE: &str = "SELECT o.id FROM outbox o WHERE o.next_attempt <= $1 LIMIT 1";
 
+/// Lets go of the letter `$1` that the attempt `$2` holds.
+const RELEASE: &str =
+    "UPDATE outbox SET holder = NULL, held_until = 0 WHERE id = $1 AND holder = $2";
+
 /// The first letter that is due and nobody is at, unless another node than `$2` is at one.
 const FIRST_DUE: &str = "SELECT o.id, o.kind, o.recipient, o.language, o.subject, o.queued_at, \
      o.attempts FROM outbox o WHERE o.next_attempt <= $1 \
@@ -131,11 +135,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn update_letter_released(&self, letter: &HeldLetter) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET holder = NULL, held_until = 0 WHERE id = $1 AND holder = $2";
-        self.pool.execute(sql, values![letter.id, letter.holder]).await.map(drop)
+        self.pool.execute(RELEASE, values![letter.id, letter.holder]).await.map(drop)
     }
 
-    /// Removes a letter that was sent, or is for nobody, or, with an event, was given up.
+    /// Removes a letter that was sent, or is for nobody, or, with an event, was given up. One that was
+    /// asked for again meanwhile is let go of instead, since what was sent may be void by now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -145,8 +149,12 @@ impl Store {
         event: Option<&Event>,
     ) -> Result<(), StoreError> {
         let deleted = self.pool.write(async |connection| {
-            let sql = "DELETE FROM outbox WHERE id = $1 AND holder = $2";
-            let rows = connection.execute(sql, values![letter.id, letter.holder]).await?;
+            let sql = "DELETE FROM outbox WHERE id = $1 AND holder = $2 AND queued_at = $3";
+            let values = values![letter.id, letter.holder, letter.queued_at];
+            let rows = connection.execute(sql, values).await?;
+            if rows == 0 {
+                connection.execute(RELEASE, values![letter.id, letter.holder]).await?;
+            }
             match event {
                 Some(event) if rows > 0 => events::insert(connection, event).await,
                 Some(_) | None => Ok(()),

@@ -87,6 +87,7 @@ contract! {
     letters_go_out_one_at_a_time_and_are_free_when_holding_ends
     one_node_takes_several_letters_while_no_other_takes_any
     a_letter_asked_for_again_is_one_letter
+    a_letter_asked_for_again_while_it_is_sent_is_sent_again
     the_outbox_has_a_bound
     a_letter_taken_over_is_not_the_former_holders_any_more
     a_letter_goes_with_its_account
@@ -1286,6 +1287,19 @@ async fn a_letter_asked_for_again_is_one_letter(bed: Bed) {
     let again = bed.take(LONG).await.unwrap();
     assert_eq!((again.id, again.attempts, again.language), (held.id, 1, Language::GERMAN));
     assert!(again.queued_at > held.queued_at);
+    bed.store.delete_letter(&again, None).await.unwrap();
+    bed.clock.advance(LONG);
+    assert_eq!(bed.take(LONG).await, None);
+}
+
+async fn a_letter_asked_for_again_while_it_is_sent_is_sent_again(bed: Bed) {
+    bed.ask("ann@example.com", Language::ENGLISH).await;
+    let held = bed.take(LONG).await.unwrap();
+    bed.clock.advance(Duration::from_secs(1));
+    bed.ask("ann@example.com", Language::GERMAN).await;
+    bed.store.delete_letter(&held, None).await.unwrap();
+    let again = bed.take(LONG).await.unwrap();
+    assert_eq!((again.id, again.language), (held.id, Language::GERMAN));
     bed.store.delete_letter(&again, None).await.unwrap();
     bed.clock.advance(LONG);
     assert_eq!(bed.take(LONG).await, None);

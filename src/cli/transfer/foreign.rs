@@ -135,7 +135,7 @@ fn file_of(rest: &str) -> Option<PathBuf> {
     let path = rest.split('?').next().unwrap_or_default();
     let relative = path.strip_prefix('/').unwrap_or(path);
     let absolute = Path::new(path);
-    let is_there = absolute.is_absolute() && absolute.exists() && !Path::new(relative).exists();
+    let is_there = absolute.is_absolute() && absolute.is_file() && !Path::new(relative).exists();
     let found = if is_there { path } else { relative };
     Some(PathBuf::from(found)).filter(|path| !path.as_os_str().is_empty())
 }

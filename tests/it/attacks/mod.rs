@@ -11,6 +11,7 @@ mod identities;
 mod landings;
 mod ledger;
 mod origins;
+mod outputs;
 mod panics;
 mod paths;
 mod races;

@@ -13,7 +13,9 @@ async fn a_letter_leads_to_a_new_password_in_the_language_of_whoever_asked() {
     let body = r#"{"email": "bob@example.com"}"#;
     let call = gateway.client().post(FORGOT).header("Accept-Language", "de-AT, en;q=0.8");
     call.body("application/json", body).send().await.expect(202);
-    let messages = server.wait_for(2).await;
+    let mut messages = server.wait_for(2).await;
+    // They go out at the same time.
+    messages.sort_by_key(|message| message.to().to_owned());
     let (english, german) = (&messages[0], &messages[1]);
     assert_eq!(english.0["from"], "no-reply@example.com");
     assert_eq!(english.to(), "ann@example.com");
@@ -90,7 +92,6 @@ async fn bodies_that_name_no_e_mail_are_told_so_before_anything_is_looked_at() {
         call.send().await.expect(422);
         gateway.client().call("DELETE", endpoint).send().await.expect(405);
     }
-    gateway.client().get(VERIFY).send().await.expect(405);
 }
 
 async fn statuses(client: &Client, endpoint: &str, who: &str, times: usize) -> Vec<u16> {
