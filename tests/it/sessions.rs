@@ -491,3 +491,30 @@ async fn ses_01_a_bearer_beside_the_cookie_keeps_no_old_session_alive() {
     assert!(is_dead(&third).await, "the sign-out page");
     both.get("/x").send().await.expect(401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_left_empty_is_missing_and_what_oauth_sends_beside_them_is_taken() {
+    let (_upstream, gateway) = start().await;
+    gateway.person("ann").create().await;
+    let client = gateway.client();
+    for (path, status) in [("/auth/jwt/login", 200), ("/auth/cookie/login", 204)] {
+        for (name, password, missing) in
+            [("", PASSWORD, "username"), ("ann@example.com", "", "password")]
+        {
+            let fields = [("username", name), ("password", password)];
+            let answer = client.post(path).form(&fields).send().await.expect(422).json();
+            let detail = answer["detail"].as_array().unwrap();
+            assert_eq!((detail.len(), &detail[0]["type"]), (1, &"missing".into()), "{answer}");
+            assert_eq!(detail[0]["loc"], serde_json::json!(["body", missing]));
+        }
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "ann@example.com"),
+            ("password", PASSWORD),
+            ("scope", "a b"),
+            ("client_id", "x"),
+            ("client_secret", "y"),
+        ];
+        client.post(path).form(&fields).send().await.expect(status);
+    }
+}

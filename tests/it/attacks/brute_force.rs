@@ -253,3 +253,33 @@ async fn limits_are_what_the_file_says_and_a_reload_puts_others_in_force() {
     assert_eq!(failures(&gateway, ann()).await, 30);
     assert_eq!(verify(good).await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bru_10_registrations_are_limited_by_address_whatever_comes_of_them() {
+    let builder = Gateway::builder(YAML).key("accounts", "{ registration: open }");
+    let gateway = builder.key("mail", "{ from: a@example.com, directory: mail }").start().await;
+    let register = async |from: &str, who: &str, password: &str| {
+        let body = serde_json::json!({ "email": email(who), "password": password }).to_string();
+        let call = gateway.client().post("/auth/register").header("X-Forwarded-For", from);
+        call.body("application/json", body).send().await
+    };
+    for number in 0..20 {
+        let answer = register("192.0.2.1", &format!("p{number}"), "short").await;
+        assert_eq!(answer.status, 400, "{number}");
+    }
+    let limited = register("192.0.2.1", "ann", PASSWORD).await.expect(429);
+    let after: u64 = limited.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3601).contains(&after), "{after}");
+    let client = gateway.client();
+    let page = client.visit("/auth/register").send().await.expect(200).text();
+    let mut fields = hidden_fields(&page);
+    fields.push(("email".to_owned(), email("ann")));
+    fields.push(("password".to_owned(), PASSWORD.to_owned()));
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let call = client.post("/auth/register").form(&fields).navigating_from("same-origin");
+    let limited = call.header("X-Forwarded-For", "192.0.2.1").send().await.expect(429);
+    assert!(limited.header("content-type").unwrap().starts_with("text/html"));
+    assert!(limited.header("retry-after").is_some());
+    assert!(gateway.running.accounts().people().find(&email("ann")).await.unwrap().is_none());
+    register("192.0.2.2", "ann", PASSWORD).await.expect(201);
+}

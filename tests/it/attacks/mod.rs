@@ -18,6 +18,7 @@ mod races;
 mod redirects;
 mod sessions;
 mod spelling;
+mod timing;
 mod trial;
 
 use tokio::time::timeout;

@@ -300,3 +300,18 @@ async fn page_and_endpoint_share_an_address_and_are_told_apart() {
         assert_eq!(foreign.detail(), "Cross-site request");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_lives_an_hour_and_no_shorter() {
+    let (_upstream, gateway) = start().await;
+    gateway.person("ann").unverified().create().await;
+    let client = gateway.client();
+    let of_verify = token(&gateway, "ann", LinkKind::Verify).await;
+    let of_reset = token(&gateway, "ann", LinkKind::Reset).await;
+    gateway.pass(Duration::from_secs(3590)).await;
+    verify(&client, &of_verify).await.expect(200);
+    reset(&client, &of_reset, NEW).await.expect(200);
+    let late = token(&gateway, "ann", LinkKind::Reset).await;
+    gateway.pass(Duration::from_secs(3601)).await;
+    assert_eq!(reset(&client, &late, NEW).await.expect(400).detail(), BAD_RESET);
+}

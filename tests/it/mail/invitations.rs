@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::server::MailServer;
+use crate::browser::Browser;
 use crate::harness::{Builder, Gateway, PASSWORD, email};
 use crate::pages::hidden_fields;
 use crate::raw::{Client, Response};
@@ -317,4 +318,38 @@ async fn without_mail_the_endpoint_says_so_and_invites_nobody() {
     let refused = send(&root, INVITATIONS, &json!({"email": "ann@example.com"})).await.expect(400);
     assert_eq!(refused.detail(), "MAIL_NOT_CONFIGURED");
     assert_eq!(root.get(INVITATIONS).send().await.expect(200).json(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_follows_the_mailed_link_in_a_browser() {
+    const NEW: &str = "nine lanterns by the quay";
+    let (server, gateway, root) = start().await;
+    invite(&root, "ann", &["editor"]).await;
+    let link = server.wait_for(1).await[0].link().to_owned();
+    let site = format!("http://{}", gateway.address);
+    let browser = Browser::open().await;
+    for language in ["de", "en"] {
+        browser.goto(&format!("{site}/auth/language?choose={language}&next=%2F")).await;
+        browser.goto(&link).await;
+        browser.check_page(&format!("invitation in {language}")).await;
+    }
+    browser.set_width(1280).await;
+    assert!(
+        browser.text().await.contains("ann@example.com") || browser.has("input[readonly]").await
+    );
+    browser.fill("input[name=password]", "short").await;
+    browser.click("main form button").await;
+    browser.find("#password-error").await;
+    browser.check_page("invitation with a mistake").await;
+    browser.set_width(1280).await;
+    browser.fill("input[name=first_name]", "Ann").await;
+    browser.fill("input[name=password]", NEW).await;
+    browser.click("main form button").await;
+    browser.wait_for_address(|address| !address.contains("/auth/invitation")).await;
+    browser.goto(&format!("{site}/auth/account")).await;
+    let text = browser.text().await;
+    assert!(text.contains("ann@example.com") && text.contains("editor"), "{text}");
+    browser.goto(&link).await;
+    browser.check_page("invitation over").await;
+    browser.quit().await;
 }

@@ -260,3 +260,35 @@ async fn another_site_changes_nobody_with_their_cookie() {
     let answer = preflight.send().await.expect(204);
     assert_eq!(answer.header("access-control-allow-methods"), Some("PATCH"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_e_mail_carries_no_authority_before_it_is_verified() {
+    let upstream = crate::upstream::Upstream::start();
+    let rule = "routes:\n  - { path: /team, upstream: app, allow: { users: [new@example.com] } }";
+    let gateway = Gateway::builder(&super::YAML.replace("routes:", rule))
+        .with("APP", &upstream.url())
+        .key("mail", "{ from: no-reply@example.com, directory: mail }")
+        .start()
+        .await;
+    let ann = gateway.person("ann").sign_in().await;
+    let told = async || {
+        ann.get("/x").send().await.expect(200);
+        upstream.last().header("x-auth-email")
+    };
+    assert_eq!(told().await.as_deref(), Some("ann@example.com"));
+    ann.get("/team").send().await.expect(403);
+    let former = gateway.link("ann", LinkKind::Verify).await;
+    let verify = async |link: &str| {
+        let body = json!({ "token": link.split_once("token=").unwrap().1 }).to_string();
+        gateway.client().post("/auth/verify").body("application/json", body).send().await
+    };
+    patch(&ann, "/users/me", &json!({ "email": "new@example.com" })).await.expect(200);
+    assert_eq!(told().await, None);
+    ann.get("/team").send().await.expect(403);
+    // What was mailed to the former address verifies nothing of the new one.
+    assert_eq!(verify(&former).await.expect(400).detail(), "VERIFY_USER_BAD_TOKEN");
+    ann.get("/team").send().await.expect(403);
+    verify(&link_mailed_to(&gateway, "new").await).await.expect(200);
+    assert_eq!(told().await.as_deref(), Some("new@example.com"));
+    ann.get("/team").send().await.expect(200);
+}

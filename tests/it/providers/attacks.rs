@@ -486,3 +486,55 @@ async fn bru_10_wrong_callbacks_are_limited_by_address() {
         site.sign_in("ann").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oid_01_a_code_is_redeemed_only_after_its_state_is_found_good() {
+    let site = Site::start(two()).await;
+    let (client, other) = (site.gateway.client(), site.gateway.client());
+    let back = site.away(&client, AUTHORIZE, "ann").await;
+    other.get(&back).send().await.expect(400);
+    for state in [None, Some("x")] {
+        client.get(&with_parameter(&back, "state", state)).send().await.expect(400);
+    }
+    let elsewhere = back.replace("/auth/corp", "/auth/associate/corp");
+    client.get(&elsewhere).send().await.expect(401);
+    client
+        .get(&with_parameter(&back, "iss", Some("https://evil.example")))
+        .send()
+        .await
+        .expect(400);
+    let asked = site.provider.requests().await;
+    assert!(!asked.contains_key("/token"), "{asked:?}");
+    // Nor is it redeemed by a callback that is not the first.
+    let back = site.away(&client, AUTHORIZE, "ann").await;
+    let kept = flow_cookies(&client);
+    client.get(&back).send().await.expect(204);
+    for (name, value) in kept {
+        client.set_cookie(&name, &value);
+    }
+    client.get(&back).send().await.expect(400);
+    assert_eq!(site.provider.requests().await["/token"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oid_02_where_it_cannot_be_told_whether_a_callback_came_before_nobody_is_signed_in() {
+    use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+    let site = Site::start(two()).await;
+    let client = site.gateway.client();
+    let back = site.away(&client, AUTHORIZE, "ann").await;
+    let run = async |sql: &'static str| {
+        let database = site.gateway.file.with_file_name("portcullis.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+        let mut connection = options.connect().await.unwrap();
+        connection.execute(sql).await.unwrap();
+        connection.close().await.unwrap();
+    };
+    run("ALTER TABLE tokens RENAME TO lost").await;
+    let failed = client.get(&back).send().await.expect(503);
+    assert!(!failed.text().contains("tokens"), "{}", failed.text());
+    assert!(client.cookie("portcullis").is_none());
+    assert!(!site.provider.requests().await.contains_key("/token"));
+    run("ALTER TABLE lost RENAME TO tokens").await;
+    assert!(is_anonymous(&client).await);
+    assert!(site.events("sign-in").await.is_empty());
+}

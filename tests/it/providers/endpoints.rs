@@ -325,3 +325,17 @@ async fn providers_change_while_the_gateway_runs() {
     assert!(account.contains("associate&#x2f;corp&#x2f;unlink"), "{account}");
     again.get("/x").send().await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_way_in_is_not_taken_away() {
+    let site = Site::start(json!({ "ann": person("ann@corp.example", &[]) })).await;
+    let ann = site.sign_in("ann").await;
+    let unlink = || ann.call("DELETE", "/auth/associate/corp");
+    assert_eq!(unlink().send().await.expect(400).detail(), "LAST_WAY_IN");
+    me(&ann).await;
+    assert_eq!(ann.get("/auth/associate").send().await.expect(200).json()[0]["provider"], "corp");
+    let body = json!({ "password": "seven herons on the quay" }).to_string();
+    let call = ann.call("PATCH", "/auth/users/me").body("application/json", body);
+    call.send().await.expect(200);
+    unlink().send().await.expect(204);
+}

@@ -78,7 +78,13 @@ impl Liar {
     }
 
     fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
+        self.sign_as("JWT", claims)
+    }
+
+    fn sign_as(&self, what: &str, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(what.to_owned());
+        header.kid = Some("one".to_owned());
         encode(&header, claims, &EncodingKey::from_ec_der(&self.signing)).unwrap()
     }
 
@@ -185,8 +191,8 @@ async fn come_back(gateway: &Gateway, liar: &Liar, make: &Make) -> (Client, Resp
     (client, answer)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
+/// A gateway whose people the liar vouches for.
+async fn start() -> (Upstream, Liar, Gateway) {
     let (app, liar) = (Upstream::start(), Liar::start());
     let provider = format!(
         "{{ corp: {{ kind: oidc, issuer: \"{}\", client_id: the-client, \
@@ -199,6 +205,12 @@ async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
         .key("limits", "{ auth: { links_per_address: off } }")
         .start()
         .await;
+    (app, liar, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
+    let (_app, liar, gateway) = start().await;
     for (what, make) in foreign_claims().iter().chain(&wrong_signatures()) {
         let (client, answer) = come_back(&gateway, &liar, make).await;
         assert_eq!(answer.status, 502, "{what}: {}", answer.text());
@@ -213,4 +225,59 @@ async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
     let kept = liar.told.lock().unwrap().id_token.clone();
     let again: Make = Box::new(move |_, _| kept.clone());
     come_back(&gateway, &liar, &again).await.1.expect(502);
+}
+
+/// Logout tokens that end nobody's session.
+fn foreign_notices(liar: &Liar, good: &Value) -> Vec<(&'static str, String)> {
+    let logout = |name: &str, value: Value| {
+        let claims = with(good.clone(), name, value);
+        liar.sign_as("logout+jwt", &with(claims, "jti", json!(format!("of {name}"))))
+    };
+    let header = json!({ "alg": "none", "typ": "logout+jwt", "kid": "one" });
+    vec![
+        ("none", String::new()),
+        ("an ID token", liar.sign(&liar.claims("x"))),
+        ("an ID token by its type", liar.sign_as("logout+jwt", &liar.claims("x"))),
+        ("another audience", logout("aud", json!("another-client"))),
+        ("another issuer", logout("iss", json!("https://evil.example"))),
+        ("a nonce", logout("nonce", json!("x"))),
+        ("no event", logout("events", json!({}))),
+        ("another event", logout("events", json!({ "https://evil.example/event": {} }))),
+        ("nobody", logout("sub", json!(null))),
+        ("no id", liar.sign_as("logout+jwt", &with(good.clone(), "jti", json!(null)))),
+        ("past its end", logout("exp", json!(1))),
+        ("no signature", by_hand(&header, good, b"")),
+        ("another's key", Liar::start().sign_as("logout+jwt", good)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwt_07_a_session_ends_by_a_logout_token_that_is_for_it_and_works_once() {
+    let (_app, liar, gateway) = start().await;
+    let vouch: Make = Box::new(|liar, claims| liar.sign(&claims));
+    let (ann, answer) = come_back(&gateway, &liar, &vouch).await;
+    answer.expect(204);
+    let mut claims = liar.claims("x");
+    claims.as_object_mut().unwrap().remove("nonce");
+    claims["jti"] = json!("the-first");
+    claims["events"] = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+    let send = async |token: &str| {
+        let form = [("logout_token", token)];
+        gateway.client().post("/auth/corp/backchannel-logout").form(&form).send().await.status
+    };
+    for (what, token) in foreign_notices(&liar, &claims) {
+        assert_eq!(send(&token).await, 400, "{what}");
+        me(&ann).await;
+    }
+    // Good, and for somebody who is not signed in.
+    let other = with(with(claims.clone(), "sub", json!("bob")), "jti", json!("of bob"));
+    assert_eq!(send(&liar.sign_as("logout+jwt", &other)).await, 200);
+    me(&ann).await;
+    let good = liar.sign_as("logout+jwt", &claims);
+    assert_eq!(send(&good).await, 200);
+    ann.get("/auth/users/me").send().await.expect(401);
+    let (again, answer) = come_back(&gateway, &liar, &vouch).await;
+    answer.expect(204);
+    assert_eq!(send(&good).await, 400, "it came before");
+    me(&again).await;
 }
