@@ -1,13 +1,14 @@
 //! Registering: who may make an account for themselves, and what it begins with.
 
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use super::people::Chooser;
 use super::{Accounts, Actor, Draft, Mistake, People};
 use crate::config::Registration as Policy;
 use crate::identity::user::{Profile, User, fold_email};
-use crate::mail::AskError;
-use crate::store::{Conflict, LetterKind};
+use crate::mail::{AskError, MOST_LETTERS};
+use crate::store::{Conflict, Event, LetterKind, NewUser};
 use crate::telemetry::log::Causes;
 use crate::web::language::Language;
 
@@ -33,13 +34,16 @@ impl People {
         }
     }
 
-    /// Makes an account for whoever asks and may: active, not verified, with the default roles. The policy
-    /// for passwords comes before existence.
+    /// The account of whoever asks and may: active, not verified, with the default roles; and the event of
+    /// making it. The policy for passwords comes before existence.
     ///
     /// # Errors
-    /// [`Mistake`]: [`Mistake::Domain`], [`Mistake::Password`], and
-    /// [`Conflict::Email`](crate::store::Conflict::Email) when taken.
-    async fn register(&self, asked: Registration, actor: &Actor) -> Result<User, Mistake> {
+    /// [`Mistake`]: [`Mistake::Domain`], [`Mistake::Password`].
+    async fn prepare_registered(
+        &self,
+        asked: Registration,
+        actor: &Actor,
+    ) -> Result<(Uuid, NewUser, Event), Mistake> {
         let rules = self.rules().clone();
         let folded = fold_email(&asked.email).map_err(|_| Mistake::Email)?;
         if !rules.admits_email(&folded) {
@@ -56,12 +60,12 @@ impl People {
         let (id, row) = self.prepare(draft, Chooser::Owner, actor).await?;
         let mut event = actor.event(self.now(), "register", Some(id));
         event.actor.clone_from(&row.email);
-        Ok(self.store().insert_user(id, &row, &event).await?)
+        Ok((id, row, event))
     }
 }
 
 impl Accounts {
-    /// Makes an account for whoever asks, and asks for the letter that verifies its e-mail.
+    /// Makes an account for whoever asks, together with the letter that verifies its e-mail.
     ///
     /// # Errors
     /// [`Mistake`]: [`Mistake::Closed`], [`Mistake::Domain`], [`Mistake::Password`], and
@@ -77,11 +81,40 @@ impl Accounts {
         }
         let limited = self.limits.register(from.address);
         limited.map_err(|limited| Mistake::TooMany(limited.retry_after))?;
-        let user = self.people.register(asked, from).await?;
+        let (id, row, event) = self.people.prepare_registered(asked, from).await?;
+        let user = self.insert_registered(id, &row, language, &event).await?;
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
-        self.send_verification(&user, language, from).await;
         Ok(user)
+    }
+
+    /// Adds the account and its letter, both or neither. An account whose letter may not be sent now is
+    /// made all the same, as one that is there already is told nothing of it either.
+    async fn insert_registered(
+        &self,
+        id: Uuid,
+        row: &NewUser,
+        language: Language,
+        event: &Event,
+    ) -> Result<User, Mistake> {
+        let counted = self.outbox.as_ref().and_then(|outbox| {
+            let kind = LetterKind::Verify;
+            outbox.count(kind, &row.email_folded, language, event.address).ok()
+        });
+        let letter = counted.as_ref().map(|letter| (letter, MOST_LETTERS));
+        let added = self.people.store().insert_user_with_letter(id, row, letter, event).await?;
+        match (added, &self.outbox) {
+            ((user, true), Some(outbox)) => {
+                outbox.note_queued();
+                Ok(user)
+            }
+            ((user, false), Some(_)) => {
+                tracing::warn!(user.id = %id, "too many letters wait or were asked for: the one that \
+                     verifies an e-mail is not sent");
+                Ok(user)
+            }
+            ((user, _), None) => Ok(user),
+        }
     }
 
     /// As [`Accounts::register`], without telling whether there is such an account already: to somebody who

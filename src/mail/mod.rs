@@ -99,15 +99,29 @@ impl Outbox {
         language: Language,
         from: Option<IpAddr>,
     ) -> Result<(), AskError> {
-        let refused = |Limited { retry_after }| AskError::TooMany(retry_after);
-        self.limits.ask(from, (kind.as_str(), recipient)).map_err(refused)?;
-        let letter = NewLetter { kind, recipient, language, queued_at: self.clock.now() };
+        let letter = self.count(kind, recipient, language, from)?;
         if !self.store.insert_letter(&letter, MOST_LETTERS).await? {
             tracing::warn!("the outbox is full: a letter was refused");
             return Err(AskError::TooMany(FULL_RETRY));
         }
         self.note_queued();
         Ok(())
+    }
+
+    /// Counts a letter, for whoever puts it in together with what it is about.
+    ///
+    /// # Errors
+    /// [`AskError::TooMany`].
+    pub fn count<'a>(
+        &self,
+        kind: LetterKind,
+        recipient: &'a str,
+        language: Language,
+        from: Option<IpAddr>,
+    ) -> Result<NewLetter<'a>, AskError> {
+        let refused = |Limited { retry_after }| AskError::TooMany(retry_after);
+        self.limits.ask(from, (kind.as_str(), recipient)).map_err(refused)?;
+        Ok(NewLetter { kind, recipient, language, queued_at: self.clock.now() })
     }
 
     /// Says that a letter was put in, so that it goes out at once.

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::{
-    Author, Changed, Conflict, EndSessions, Event, NewUser, Store, StoreError, TokenKind,
-    UserChange, changes, events, grants, password_kinds, sessions, tokens,
+    Author, Changed, Conflict, EndSessions, Event, NewLetter, NewUser, Store, StoreError,
+    TokenKind, UserChange, changes, events, grants, outbox, password_kinds, sessions, tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Profile, RoleGrant, User};
@@ -38,6 +38,21 @@ impl Store {
         user: &NewUser,
         event: &Event,
     ) -> Result<User, StoreError> {
+        self.insert_user_with_letter(id, user, None, event).await.map(|(user, _)| user)
+    }
+
+    /// As [`Store::insert_user`], with a letter to its owner in the same transaction, unless as many as
+    /// stand beside it wait already; says whether the letter was put in.
+    ///
+    /// # Errors
+    /// As [`Store::insert_user`].
+    pub async fn insert_user_with_letter(
+        &self,
+        id: Uuid,
+        user: &NewUser,
+        letter: Option<(&NewLetter<'_>, u32)>,
+        event: &Event,
+    ) -> Result<(User, bool), StoreError> {
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             if user.is_superuser {
@@ -45,7 +60,11 @@ impl Store {
             }
             insert(connection, id, user, now).await?;
             events::insert(connection, event).await?;
-            find(connection, id).await
+            let is_queued = match letter {
+                Some((letter, most)) => outbox::insert(connection, letter, most).await?,
+                None => false,
+            };
+            Ok((find(connection, id).await?, is_queued))
         });
         written.await
     }
