@@ -54,6 +54,8 @@ struct OwnProfile {
 #[derive(Debug, Serialize)]
 struct OwnRole {
     role: String,
+    /// The provider that gives it, where no operator granted it.
+    provider: Option<String>,
     until: Option<String>,
 }
 
@@ -140,9 +142,11 @@ impl Accounts {
         let store = self.people.store();
         let Some(user) = store.find_user(id).await? else { return Ok(None) };
         let events = store.list_events(Some(id), MOST_EVENTS).await?;
+        let granted = store.list_grants(id).await?.into_iter().map(OwnRole::of);
+        let vouched = store.list_provider_roles(id).await?.into_iter().map(OwnRole::by_provider);
         Ok(Some(Dossier {
             account: OwnAccount::of(user),
-            roles: store.list_grants(id).await?.into_iter().map(OwnRole::of).collect(),
+            roles: granted.chain(vouched).collect(),
             sessions: self.own_sessions(identity).await?.into_iter().map(OwnSession::of).collect(),
             linked_providers: store.list_links(id).await?.into_iter().map(OwnLink::of).collect(),
             events: events.into_iter().map(OwnEvent::of).collect(),
@@ -172,7 +176,11 @@ impl OwnAccount {
 
 impl OwnRole {
     fn of(grant: RoleGrant) -> Self {
-        Self { role: grant.role, until: grant.until.map(shown) }
+        Self { role: grant.role, provider: None, until: grant.until.map(shown) }
+    }
+
+    fn by_provider((role, provider): (String, String)) -> Self {
+        Self { role, provider: Some(provider), until: None }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Pages for people: signing in and out, the account, setting up the first administrator, setting a new
-//! password and verifying an e-mail by a link.
+//! Pages for people: registering, signing in (by providers too) and out, the account and what is done with
+//! it, setting up the first administrator, and what links of letters lead to.
 //!
 //! Every page works without JavaScript. Kept out: what signing in means (`accounts`), how a page looks
 //! (`web::page`), and every JSON endpoint.

@@ -11,7 +11,7 @@ const BATCH: u64 = 1000;
 const MOST_BATCHES: usize = 100;
 
 impl Store {
-    /// Removes sessions past their end, old changes (an hour), tokens and invitations past their end, events older than
+    /// Removes sessions, tokens and invitations past their end, old changes (an hour), events older than
     /// `events_before`.
     ///
     /// # Errors

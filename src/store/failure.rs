@@ -36,8 +36,8 @@ const RULES: [(&str, Conflict); 10] = [
 fn find_conflict(error: &sqlx::Error) -> Option<Conflict> {
     let error = error.as_database_error()?;
     if error.is_foreign_key_violation() {
-        // Every reference but those of a role's permissions and a provider's roles is to an account;
-        // these are only ever written beside what they refer to.
+        // Every reference is to an account, but those of a role's permissions, a provider's roles and an
+        // invitation's roles; these are only ever written beside what they refer to.
         return Some(Conflict::Gone);
     }
     if !error.is_unique_violation() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::sql::{Connection, Row, values};
+use super::sql::{Both, Connection, Row, values};
 use super::{
     Conflict, Event, Invitation, NewLetter, NewUser, Store, StoreError, events, outbox, users,
 };
@@ -18,6 +18,10 @@ macro_rules! columns {
          i.expires_at, r.role FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
     };
 }
+
+/// Of two invitations of the same e-mail at once the later takes the place of the earlier.
+const HOLD: Both =
+    Both { sqlite: "", postgres: "LOCK TABLE invitations IN SHARE ROW EXCLUSIVE MODE" };
 
 impl Store {
     /// Adds an invitation in place of an earlier one of the same e-mail, with the letter that brings it if
@@ -32,6 +36,7 @@ impl Store {
         event: &Event,
     ) -> Result<bool, StoreError> {
         let written = self.pool.write(async |connection| {
+            connection.run(HOLD).await?;
             let folded = invitation.email_folded.as_str();
             if users::has_email(connection, folded).await? {
                 return Err(StoreError::Conflict(Conflict::Email));

@@ -344,20 +344,39 @@ impl Store {
         deleted.await
     }
 
-    /// Ends the sessions that came from an account at a provider; says which (only then is there an
-    /// event).
+    /// Takes away the tokens and roles of a link whose provider no longer vouches for the person, and
+    /// ends the sessions that came from it, in one transaction: else one that breaks off between would
+    /// leave sessions that nobody asks about any more. `link` is the link as it was when the provider was
+    /// asked. There is an event only where a session ended.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_provider_sessions(
+    /// [`StoreError`]; [`Conflict::Gone`] when the link is gone, or other tokens are kept meanwhile.
+    pub async fn delete_vouching(
         &self,
-        key: &LinkKey,
+        link: &LinkRow,
+        at: Timestamp,
         event: &Event,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
-        let ended = self.pool.write(async |connection| {
-            delete_sessions(connection, &key.provider, Some(&key.subject), None, event).await
+    ) -> Result<(), StoreError> {
+        let LinkKey { provider, subject } = &link.key;
+        let written = self.pool.write(async |connection| {
+            let sql = "UPDATE linked_accounts SET tokens = NULL, checked_at = $3, next_check = NULL \
+                 WHERE provider = $1 AND subject = $2 AND user_id = $4 AND tokens = $5";
+            let values = [
+                provider.as_str().into(),
+                subject.as_str().into(),
+                at.into(),
+                link.user.into(),
+                super::sql::Value::Bytes(link.tokens.clone()),
+            ];
+            if connection.execute(sql, &values).await? == 0 {
+                return Err(StoreError::Conflict(Conflict::Gone));
+            }
+            if replace_roles(connection, &link.key, link.user, &[]).await? {
+                changes::insert(connection, &Changed::User(link.user)).await?;
+            }
+            delete_sessions(connection, provider, Some(subject), None, event).await.map(drop)
         });
-        ended.await
+        written.await
     }
 
     /// Ends the sessions that a provider's notice names; says which (only then is there an event).

@@ -129,7 +129,6 @@ impl Store {
     }
 }
 
-/// Whether a role exists; if so nobody else changes or deletes it until the transaction ends.
 /// Makes roles that are not there yet.
 pub(super) async fn insert_all(
     connection: &mut Connection,
@@ -142,6 +141,7 @@ pub(super) async fn insert_all(
     Ok(())
 }
 
+/// Whether a role exists; if so nobody else changes or deletes it until the transaction ends.
 async fn hold(connection: &mut Connection, role: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE roles SET description = description WHERE name = $1";
     Ok(connection.execute(sql, values![role]).await? > 0)

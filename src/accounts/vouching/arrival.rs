@@ -12,7 +12,7 @@ use crate::accounts::sign_in::{Wanted, opening_of};
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Actor};
 use crate::config;
-use crate::identity::provider::{Provider, Redemption, Tokens, Vouched};
+use crate::identity::provider::{Provider, Redemption, Vouched};
 use crate::identity::user::{Method, User};
 use crate::session::Identity;
 use crate::store::{Changed, LinkKey, SessionOrigin, Sighting};
@@ -174,6 +174,7 @@ impl Accounts {
         };
         self.see(provider, &vouched).await?;
         if self.people.rules().require_verified && !user.is_verified {
+            self.record_turned_away(settings, &vouched, &from, &VouchError::NotVerified);
             return Err(VouchError::NotVerified);
         }
         let old = visit.cookie_identity(&self.sessions).await.ok().flatten();
@@ -199,15 +200,12 @@ impl Accounts {
         let former = self.people.store().find_link(&key).await?;
         let former = former.and_then(|(link, _)| link.tokens);
         let former = keeping::open(&self.sessions, &key, former.as_deref());
-        // Google sends a refresh token at the first sign-in only.
-        let former = former.and_then(|tokens| tokens.refresh);
-        let refresh = vouched.tokens.refresh.clone().or(former);
-        let tokens = Tokens { refresh, ..vouched.tokens.clone() };
+        let tokens = keeping::renewed(&vouched.tokens, former);
         let checks = settings.recheck.filter(|_| provider.can_be_asked(&tokens));
         let sighting = Sighting {
             issuer: vouched.issuer.clone(),
             email: vouched.email.clone(),
-            tokens: keeping::seal(&self.sessions, &key, &tokens, None),
+            tokens: keeping::seal(&self.sessions, &key, &tokens),
             roles: vouched.roles.clone(),
             at: now,
             next_check: checks.map(|every| now.after(every)),
@@ -220,7 +218,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Writes down why somebody was turned away, after the answer.
+    /// Writes down why somebody was turned away, after the answer. It is no failure that counts against the
+    /// account of that e-mail: nobody guessed at anything.
     fn record_turned_away(
         &self,
         settings: &config::Provider,
@@ -228,7 +227,7 @@ impl Accounts {
         from: &Actor,
         error: &VouchError,
     ) {
-        let mut event = from.event(self.people.now(), "sign-in-failed", None);
+        let mut event = from.event(self.people.now(), "sign-in-refused", None);
         event.actor = vouched.email.clone().unwrap_or_default();
         event.detail = format!("{}: {error}", settings.name);
         let people = self.people.clone();

@@ -20,19 +20,19 @@ struct Kept {
     expires_at: Option<i64>,
 }
 
-/// Seals tokens for their link; a refresh token from before stays good where none came.
-pub(super) fn seal(
-    sessions: &Sessions,
-    key: &LinkKey,
-    tokens: &Tokens,
-    before: Option<&Tokens>,
-) -> Option<Vec<u8>> {
+/// Tokens that came, with the refresh token from before where none came: Google sends one at the first
+/// sign-in only, and a refresh need not bring another.
+pub(super) fn renewed(tokens: &Tokens, before: Option<Tokens>) -> Tokens {
+    let refresh = tokens.refresh.clone().or_else(|| before.and_then(|before| before.refresh));
+    Tokens { refresh, ..tokens.clone() }
+}
+
+/// Seals tokens for their link.
+pub(super) fn seal(sessions: &Sessions, key: &LinkKey, tokens: &Tokens) -> Option<Vec<u8>> {
     let text = |token: &SecretString| token.expose_secret().to_owned();
-    let kept_or =
-        |now: Option<&SecretString>, before: Option<&SecretString>| now.or(before).map(text);
     let kept = Kept {
         access: text(&tokens.access),
-        refresh: kept_or(tokens.refresh.as_ref(), before.and_then(|b| b.refresh.as_ref())),
+        refresh: tokens.refresh.as_ref().map(text),
         expires_at: tokens.expires_at.map(Timestamp::as_micros),
     };
     let text = zeroize::Zeroizing::new(serde_json::to_vec(&kept).ok()?);

@@ -8,11 +8,12 @@ use futures_util::StreamExt as _;
 use super::{keeping, too_long};
 use crate::accounts::{Accounts, Actor};
 use crate::identity::provider::{Provider, Tokens, Vouched};
-use crate::store::{Changed, Conflict, DueCheck, LinkKey, LinkRow, Sighting, StoreError};
+use crate::store::{Changed, Conflict, DueCheck, LinkRow, Sighting, StoreError};
 use crate::telemetry::log::Causes;
 
-/// Links looked at in one go.
-const BATCH: u32 = 100;
+/// Links looked at in one go: as many as are settled before [`RETRY`] though no provider answers, so that
+/// no link is taken twice.
+const BATCH: u32 = 64;
 /// Providers asked at a time.
 const AT_ONCE: usize = 8;
 /// Over one question.
@@ -64,7 +65,7 @@ impl Accounts {
         let answer = answer.unwrap_or_else(|_| Err(too_long()));
         let settled = match answer {
             Ok(vouched) if is_still(&link, &vouched) => {
-                self.see_again(&provider, &link, &tokens, &vouched).await
+                self.see_again(&provider, &link, tokens, &vouched).await
             }
             Ok(_) => self.end_vouching(&link, "no longer among `who`").await,
             Err(error) if error.vouches_no_longer() => {
@@ -90,15 +91,16 @@ impl Accounts {
         &self,
         provider: &Arc<Provider>,
         link: &LinkRow,
-        before: &Tokens,
+        before: Tokens,
         vouched: &Vouched,
     ) -> Result<(), StoreError> {
         let now = self.people.now();
+        let tokens = keeping::renewed(&vouched.tokens, Some(before));
         let sighting = Sighting {
             key: link.key.clone(),
             issuer: vouched.issuer.clone(),
             email: vouched.email.clone(),
-            tokens: keeping::seal(&self.sessions, &link.key, &vouched.tokens, Some(before)),
+            tokens: keeping::seal(&self.sessions, &link.key, &tokens),
             roles: vouched.roles.clone(),
             at: now,
             next_check: provider.settings().recheck.map(|every| now.after(every)),
@@ -110,32 +112,13 @@ impl Accounts {
         Ok(())
     }
 
-    /// Takes away what the link gave and ends the sessions that came from it.
+    /// Takes away what the link gave and ends the sessions that came from it, here at once.
     async fn end_vouching(&self, link: &LinkRow, why: &str) -> Result<(), StoreError> {
-        let sighting = Sighting {
-            key: link.key.clone(),
-            issuer: link.issuer.clone().unwrap_or_default(),
-            email: None,
-            tokens: None,
-            roles: Vec::new(),
-            at: self.people.now(),
-            next_check: None,
-            replaces: link.tokens.clone(),
-        };
-        if let Some(user) = self.people.store().update_link(&sighting).await? {
-            self.sessions.apply(&Changed::User(user));
-        }
-        self.end_sessions_of(&link.key, why).await
-    }
-
-    /// Ends sessions that came from an account at a provider, here at once.
-    async fn end_sessions_of(&self, key: &LinkKey, why: &str) -> Result<(), StoreError> {
-        let mut event = Actor::default().event(self.people.now(), "sign-out", None);
-        event.detail = format!("{}: {why}", key.provider);
-        let ended = self.people.store().delete_provider_sessions(key, &event).await?;
-        for id in ended {
-            self.sessions.apply(&Changed::Session(id));
-        }
+        let now = self.people.now();
+        let mut event = Actor::default().event(now, "sign-out", None);
+        event.detail = format!("{}: {why}", link.key.provider);
+        self.people.store().delete_vouching(link, now, &event).await?;
+        self.sessions.apply(&Changed::User(link.user));
         Ok(())
     }
 }

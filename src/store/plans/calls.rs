@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::{
     Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind,
-    LinkKey, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind, SessionOrigin,
-    SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError, TokenKind, UserChange,
-    UserToken,
+    LinkKey, LinkRow, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind,
+    SessionOrigin, SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError,
+    TokenKind, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -173,7 +173,10 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     let notice =
         Notice { provider: "corp", subject: None, session: Some("s"), once: ([8; 32], AT) };
     store.delete_noticed_sessions(&notice, &event()).await?;
-    store.delete_provider_sessions(&key, &event()).await?;
+    let Some((link, _)) = store.find_link(&key).await? else { return Ok(()) };
+    let sealed = Some(b"sealed".to_vec());
+    store.update_link(&Sighting { tokens: sealed.clone(), ..seen(&["staff"]) }).await?;
+    store.delete_vouching(&LinkRow { tokens: sealed, ..link }, AT, &event()).await?;
     store.insert_spent(&[9; 32], AT).await?;
     store.delete_link(user.id, &key, None, &event()).await.map(drop)
 }

@@ -157,7 +157,7 @@ async fn who_may_come_is_asked_at_every_sign_in() {
     assert_eq!(refused("fay").await, "LOGIN_BAD_CREDENTIALS", "not verified there");
     site.provider.set_users(json!({ "ann": person("ann@evil.example", &[]) })).await;
     assert_eq!(refused("ann").await, "LOGIN_BAD_CREDENTIALS", "moved away");
-    let failures = site.wait_for_events("sign-in-failed", 3).await;
+    let failures = site.wait_for_events("sign-in-refused", 3).await;
     assert!(failures.len() == 3, "{failures:?}");
     assert!(failures.iter().all(|event| event.detail.starts_with("corp: ")), "{failures:?}");
     assert!(

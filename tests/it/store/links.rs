@@ -310,8 +310,18 @@ async fn sessions_of_a_provider_end_by_person_and_by_its_session(bed: Bed) {
     assert_eq!(end(Some("1"), None).await.unwrap(), [b.id]);
     assert_eq!(end(Some("1"), None).await.unwrap(), [[0; 32]; 0]);
     let c = bed.sign_in_by(&ann, "1", "c").await;
-    let ended = bed.store.delete_provider_sessions(&key("1"), &event("sign-out")).await;
-    assert_eq!(ended.unwrap(), [c.id]);
+    bed.store.update_link(&bed.seen("1", &["night"])).await.unwrap();
+    let link = bed.links_of(&ann).await.remove(0);
+    let later = LinkRow { tokens: Some(b"others".to_vec()), ..link.clone() };
+    let end = async |link: &LinkRow| {
+        bed.store.delete_vouching(link, bed.clock.now(), &event("sign-out")).await
+    };
+    assert_eq!(refused(end(&later).await), Conflict::Gone);
+    assert!(bed.lives(&c).await, "signed in anew meanwhile");
+    end(&link).await.unwrap();
+    assert!(!bed.lives(&c).await && bed.links_of(&ann).await[0].tokens.is_none());
+    assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
+    assert!(bed.changed().await.contains(&Changed::User(ann.id)));
     assert!(bed.lives(&own).await && bed.lives(&other).await);
     let events = bed.store.list_events(Some(ann.id), 50).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "sign-out").count(), 3);
