@@ -11,7 +11,6 @@ use super::draft::trim_profile;
 use super::people::Chooser;
 use super::sign_in::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
-use crate::clock::Timestamp;
 use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
 use crate::store::{Author, Changed, Conflict, Flag, StoreError, UserChange};
@@ -42,6 +41,19 @@ pub enum Confirmation {
     NotAsked,
     /// The password is asked, and what was given.
     Asked(Option<SecretString>),
+    /// Nothing can be given along: the session must be of the last minutes.
+    Recent,
+}
+
+/// An account whose owner has shown that it is them, as far as that is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Confirmed(Uuid);
+
+impl Confirmed {
+    /// Which account.
+    pub(super) const fn user(self) -> Uuid {
+        self.0
+    }
 }
 
 /// A change of one's own account.
@@ -68,8 +80,9 @@ pub enum ChangeError {
     /// The current password is another one.
     #[error("the current password is wrong")]
     WrongPassword,
-    /// The account has no password, and its owner signed in by a provider too long ago for that to count.
-    #[error("the sign-in by a provider is not recent")]
+    /// The account has no password (or none can be given), and its owner signed in too long ago for that
+    /// to count.
+    #[error("the sign-in is not recent")]
     NotRecent,
     /// Too many wrong passwords, or the hashing queue is full: 429.
     #[error("too many attempts")]
@@ -160,10 +173,7 @@ impl People {
             Author::Operator(_) => Chooser::Operator,
             Author::Owner(_) => {
                 row = UserChange { is_active: None, is_superuser: None, is_verified: None, ..row };
-                let is_admitted = |(_, folded): &(_, String)| self.rules().admits_email(folded);
-                if moves(&row, user) && !row.email.as_ref().is_some_and(is_admitted) {
-                    return Err(Mistake::Domain);
-                }
+                self.check_domain(&row, user)?;
                 Chooser::Owner
             }
         };
@@ -173,6 +183,15 @@ impl People {
         }
         let event = actor.event(self.now(), "update", Some(user.id));
         Ok(self.store().update_user(user.id, &row, author, &event).await?)
+    }
+
+    /// Whether people may move their own account to another e-mail.
+    fn check_domain(&self, row: &UserChange, user: &User) -> Result<(), Mistake> {
+        let is_admitted = |(_, folded): &(_, String)| self.rules().admits_email(folded);
+        if moves(row, user) && !row.email.as_ref().is_some_and(is_admitted) {
+            return Err(Mistake::Domain);
+        }
+        Ok(())
     }
 
     /// Sets a new password as an operator: ends every session of the account.
@@ -232,7 +251,9 @@ impl Accounts {
         Ok(changed)
     }
 
-    /// Changes somebody's account as a superuser, in force here at once. The account as it is then.
+    /// Changes somebody's account as a superuser, in force here at once. The account as it is then. For
+    /// their own it asks and refuses what [`Accounts::change_own`] does: a stolen session of a superuser
+    /// is still not the superuser.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -240,9 +261,16 @@ impl Accounts {
         &self,
         user: &User,
         change: Change,
-        by: &Identity,
+        (by, confirmation): (&Identity, Confirmation),
         from: &Actor,
     ) -> Result<User, ChangeError> {
+        if user.id == by.user().id {
+            let row = change.row()?;
+            if moves(&row, user) || change.password.is_some() {
+                self.confirm_owner((by, user), confirmation, from).await?;
+            }
+            self.people.check_domain(&row, user)?;
+        }
         let author = Author::Operator(Some(by.session().id));
         let changed = self.people.change(user, change, author, &acting(by, from)).await?;
         self.sessions.apply(&Changed::User(user.id));
@@ -285,6 +313,22 @@ impl Accounts {
         found.filter(|user| user.is_active).ok_or(ChangeError::Gone)
     }
 
+    /// Has whoever is signed in show that it is them, before an account at a provider is linked or unlinked:
+    /// that is another way in, as a password is.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn confirm_own(
+        &self,
+        identity: &Identity,
+        confirmation: Confirmation,
+        from: &Actor,
+    ) -> Result<Confirmed, ChangeError> {
+        let user = self.own(identity).await?;
+        self.confirm_owner((identity, &user), confirmation, from).await?;
+        Ok(Confirmed(user.id))
+    }
+
     /// Checks the current password, under the limits of signing in. Whoever has none shows that it is them by
     /// having just signed in by a provider.
     async fn confirm_owner(
@@ -295,9 +339,9 @@ impl Accounts {
     ) -> Result<(), ChangeError> {
         let password = match confirmation {
             Confirmation::NotAsked => return Ok(()),
+            Confirmation::Recent => return self.check_recent(identity, user).await,
             Confirmation::Asked(_) if user.password_hash.is_none() => {
-                let is_recent = is_recently_vouched_for(identity, self.people.now());
-                return if is_recent { Ok(()) } else { Err(ChangeError::NotRecent) };
+                return self.check_recent(identity, user).await;
             }
             Confirmation::Asked(None) => return Err(ChangeError::Unconfirmed),
             Confirmation::Asked(Some(password)) => password,
@@ -306,15 +350,35 @@ impl Accounts {
         self.verify(proof, Some(user.clone()), from).await?;
         Ok(())
     }
+
+    /// Whether a session is so recent that it shows who somebody is. One from a provider that was linked
+    /// only just now does not, since whoever holds a session could have linked an account of their own;
+    /// unless the account was made by it.
+    async fn check_recent(&self, identity: &Identity, user: &User) -> Result<(), ChangeError> {
+        let (session, now) = (identity.session(), self.people.now());
+        if now.since(session.created_at) >= RECENT {
+            return Err(ChangeError::NotRecent);
+        }
+        match session.method {
+            Method::Password if user.password_hash.is_some() => return Ok(()),
+            Method::Password => return Err(ChangeError::NotRecent),
+            Method::Provider => {}
+        }
+        let store = self.people.store();
+        let loaded = store.find_session(&session.id).await?;
+        let origin = loaded.and_then(|loaded| loaded.session.origin);
+        let origin = origin.ok_or(ChangeError::NotRecent)?;
+        let link = store.find_link(&origin.link).await?;
+        let is_old = link.is_some_and(|(link, _)| {
+            let is_first = link.linked_at <= user.created_at;
+            link.user == user.id && (is_first || now.since(link.linked_at) >= RECENT)
+        });
+        if is_old { Ok(()) } else { Err(ChangeError::NotRecent) }
+    }
 }
 
-/// How long ago a sign-in by a provider still shows who somebody is.
+/// How long ago a sign-in still shows who somebody is.
 const RECENT: Duration = Duration::from_mins(5);
-
-fn is_recently_vouched_for(identity: &Identity, now: Timestamp) -> bool {
-    let session = identity.session();
-    session.method == Method::Provider && now.since(session.created_at) < RECENT
-}
 
 pub(super) fn acting(by: &Identity, from: &Actor) -> Actor {
     Actor { name: by.user().email.to_string(), ..from.clone() }

@@ -20,7 +20,7 @@ pub mod visit;
 
 use std::sync::Arc;
 
-pub use change::{Change, ChangeError, Confirmation, OwnChange};
+pub use change::{Change, ChangeError, Confirmation, Confirmed, OwnChange};
 pub use draft::{Actor, Draft, Mistake};
 pub use invitations::{Acceptance, Guest, InvitationState, InviteError, Way};
 pub use letters::{LetterDesk, TypedEmail};

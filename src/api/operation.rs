@@ -284,7 +284,11 @@ fn vouch(step: Step) -> Operation {
             asks_provider: true,
             ..match errand {
                 Errand::SignIn => get("authorize", "Where to go at the provider to sign in"),
-                Errand::Link => get("associate", "Where to go at the provider to link it"),
+                Errand::Link => Operation {
+                    codes: &["UPDATE_USER_INVALID_PASSWORD"],
+                    is_limited: true,
+                    ..get("associate", "Where to go at the provider to link it")
+                },
             }
         },
         Step::Arrive(Errand::SignIn) => Operation {
@@ -301,7 +305,7 @@ fn vouch(step: Step) -> Operation {
         Step::Unlink => Operation {
             method: Method::DELETE,
             gives: (204, Gives::Nothing),
-            codes: &["LAST_WAY_IN"],
+            codes: &["LAST_WAY_IN", "UPDATE_USER_INVALID_PASSWORD"],
             ..get("dissociate", "Takes the links to a provider away, unless nothing else signs in")
         },
         Step::Notice => Operation {

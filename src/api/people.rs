@@ -88,15 +88,10 @@ impl Api {
         let current = given.text("current_password").map(Into::into);
         let change = change_of(&mut given);
         let email = change.email.clone().unwrap_or_default();
-        let is_asked = visit.config.accounts.confirm_changes;
         let asked = OwnChange {
             identity,
             change,
-            confirmation: if is_asked {
-                Confirmation::Asked(current)
-            } else {
-                Confirmation::NotAsked
-            },
+            confirmation: asked_by(visit, || Confirmation::Asked(current)),
             language: visit.language(),
             from: &visit.actor(),
         };
@@ -125,12 +120,20 @@ impl Api {
         if visit.method != Method::PATCH {
             return show(StatusCode::OK, &user);
         }
-        let change = change_of(&mut Given::read(&visit.headers, body, &CHANGE).await?);
+        let mut given = Given::read(&visit.headers, body, &CHANGE).await?;
+        let current = given.text("current_password").map(Into::into);
+        let change = change_of(&mut given);
         let email = change.email.clone().unwrap_or_default();
+        let by = (by, asked_by(visit, || Confirmation::Asked(current)));
         let changed = self.accounts.change_other(&user, change, by, &from).await;
         let user = changed.map_err(|error| change_failure(error, email, missing))?;
         show(StatusCode::OK, &user)
     }
+}
+
+/// What is asked, if anything is.
+pub(super) fn asked_by(visit: &Visit, asked: impl FnOnce() -> Confirmation) -> Confirmation {
+    if visit.config.accounts.confirm_changes { asked() } else { Confirmation::NotAsked }
 }
 
 fn show(status: StatusCode, user: &User) -> Result<Answer, Failure> {
@@ -160,14 +163,18 @@ fn profile_of(given: &mut Given) -> Profile {
 
 /// What an account that was not changed or deleted is answered with; `gone` where it does not exist
 /// (any more).
-fn change_failure(error: ChangeError, email: String, gone: impl FnOnce() -> Failure) -> Failure {
+pub(super) fn change_failure(
+    error: ChangeError,
+    email: String,
+    gone: impl FnOnce() -> Failure,
+) -> Failure {
     match error {
         ChangeError::Unconfirmed => refused_password(&UPDATING, "The current password is needed"),
         ChangeError::WrongPassword => refused_password(&UPDATING, "The current password is wrong"),
         ChangeError::NotRecent => refused_password(
             &UPDATING,
-            "There is no current password: sign in once more by your provider, then try again within five \
-             minutes",
+            "Without a current password, sign in once more and try again within five minutes; a provider that \
+             was linked only just now does not count",
         ),
         ChangeError::TooMany(after) => Failure::too_many(after),
         ChangeError::Gone => gone(),

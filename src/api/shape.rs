@@ -116,7 +116,7 @@ pub(super) const OWN_CHANGE: Shape = Shape {
     ],
 };
 
-/// `PATCH users/{id}`.
+/// `PATCH users/{id}`. The current password is that of a superuser who changes their own account.
 pub(super) const CHANGE: Shape = Shape {
     name: "UserUpdate",
     is_embedded: false,
@@ -131,6 +131,7 @@ pub(super) const CHANGE: Shape = Shape {
         ORGANIZATION,
         DEPARTMENT,
         PHONE,
+        optional("current_password", Kind::Password, Null::Absent),
     ],
 };
 

@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::bodies::{UserBody, json};
 use super::endpoint::Access;
+use super::people::{asked_by, change_failure};
 use super::{Api, refuse_foreign, unauthorized};
-use crate::accounts::Mistake;
 use crate::accounts::visit::{Answer, Visit, empty, form_failure, store_failure};
 use crate::accounts::vouching::{Arrival, Departure, Errand, VouchError, read_departure};
+use crate::accounts::{Confirmation, Confirmed, Mistake};
 use crate::config::Config;
 use crate::identity::user::Person;
 use crate::session::Identity;
@@ -149,10 +150,11 @@ impl Api {
         identity: &Identity,
         provider: &str,
     ) -> Result<Answer, Failure> {
+        let confirmed = self.confirm(visit, identity).await?;
         let links = self.accounts.links_of(identity.user().id).await.map_err(store_failure)?;
         let mut status = StatusCode::NOT_FOUND;
         for link in links.into_iter().filter(|link| link.key.provider == provider) {
-            match self.accounts.unlink(identity, &link.key, &visit.actor()).await {
+            match self.accounts.unlink((identity, confirmed), &link.key, &visit.actor()).await {
                 Ok(_) => status = StatusCode::NO_CONTENT,
                 Err(Mistake::Conflict(Conflict::LastWayIn)) => {
                     return Err(Failure::new(StatusCode::BAD_REQUEST).detail("LAST_WAY_IN"));
@@ -173,13 +175,24 @@ impl Api {
         refuse_foreign(visit, true)?;
         let read = read_departure(visit);
         let (query, scopes) = read.map_err(|_| Failure::new(StatusCode::BAD_REQUEST))?;
-        let going = Departure { provider, errand, query: &query, scopes: &scopes };
+        let confirmed = match errand {
+            Errand::SignIn => None,
+            Errand::Link => Some(self.confirm(visit, caller(visit)?).await?),
+        };
+        let going = Departure { provider, confirmed, query: &query, scopes: &scopes };
         let gone = self.accounts.depart(visit, going).await;
         let gone = gone.map_err(|error| failure_of(visit, error, provider))?;
         let body = json!({ "authorization_url": gone.url.as_str() });
         let mut answer = json(StatusCode::OK, &body)?;
         gone.cookies.into_iter().for_each(|cookie| add_cookie(&mut answer, Some(cookie)));
         Ok(answer)
+    }
+
+    /// Neither address takes a body: where a change is to be confirmed, the session has to be recent.
+    async fn confirm(&self, visit: &Visit, identity: &Identity) -> Result<Confirmed, Failure> {
+        let confirmation = asked_by(visit, || Confirmation::Recent);
+        let confirmed = self.accounts.confirm_own(identity, confirmation, &visit.actor()).await;
+        confirmed.map_err(|error| change_failure(error, String::new(), || unauthorized(visit)))
     }
 
     async fn arrive(

@@ -23,17 +23,21 @@ enum Counter {
     FailuresOfPair,
     FailuresOfAccount,
     Links,
+    States,
+    Codes,
     Registrations,
     LettersOfAddress,
     LettersOfRecipient,
 }
 
 impl Counter {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::FailuresOfAddress,
         Self::FailuresOfPair,
         Self::FailuresOfAccount,
         Self::Links,
+        Self::States,
+        Self::Codes,
         Self::Registrations,
         Self::LettersOfAddress,
         Self::LettersOfRecipient,
@@ -44,7 +48,7 @@ impl Counter {
             Self::FailuresOfAddress => limits.failures_per_address,
             Self::FailuresOfPair => limits.failures_per_account_and_address,
             Self::FailuresOfAccount => limits.failures_per_account,
-            Self::Links => limits.links_per_address,
+            Self::Links | Self::States | Self::Codes => limits.links_per_address,
             Self::Registrations => limits.registrations_per_address,
             Self::LettersOfAddress => limits.letters_per_address,
             Self::LettersOfRecipient => limits.letters_per_recipient,
@@ -141,6 +145,23 @@ impl Limits {
     /// [`Limited`]; nothing is counted then.
     pub fn begin_link(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
         self.count([self.mark(Counter::Links, address.map(limit_key))])
+    }
+
+    /// As [`Limits::begin_link`], for coming back from a provider with a state that is none; counted for
+    /// itself, since another site can send somebody's browser there.
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn begin_state(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
+        self.count([self.mark(Counter::States, address.map(limit_key))])
+    }
+
+    /// As [`Limits::begin_link`], for coming back from a provider with a good state and a bad code.
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn begin_code(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
+        self.count([self.mark(Counter::Codes, address.map(limit_key))])
     }
 
     /// Counts an attempt to register, whatever comes of it.

@@ -79,7 +79,7 @@ impl Portal {
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
             links,
             link_token,
-            providers: self.link_buttons(visit, identity),
+            providers: self.link_buttons(visit),
         };
         Ok(render(visit, "account", StatusCode::OK, shown))
     }

@@ -59,7 +59,7 @@ fn is_own_page(visit: &Visit, next: &str) -> bool {
                 | Page::Continue
                 | Page::Depart(_)
                 | Page::ComeBack(_)
-                | Page::Unlink => false,
+                | Page::Confirm(_) => false,
                 Page::SignIn
                 | Page::Account
                 | Page::Part(_)

@@ -13,6 +13,7 @@ mod forms;
 mod invitation;
 mod language;
 mod leave;
+mod linking;
 mod links;
 mod register;
 mod set_up;
@@ -30,6 +31,7 @@ use serde::Serialize;
 use self::change::Changing;
 use self::forgot::Wish;
 use self::language::choose_language;
+use self::linking::Linking;
 use crate::accounts::visit::{Answer, Visit};
 use crate::accounts::vouching::Errand;
 use crate::accounts::{Accounts, LinkKind};
@@ -81,8 +83,8 @@ enum Page {
     Depart(Errand),
     /// Back from one.
     ComeBack(Errand),
-    /// Takes a link to a provider away.
-    Unlink,
+    /// Links a provider, or takes a link away, once that is confirmed.
+    Confirm(Linking),
 }
 
 /// A page below the account page.
@@ -118,7 +120,8 @@ impl Page {
             [_, "callback"] => return Some(Self::ComeBack(Errand::SignIn)),
             ["associate", _, "authorize"] => return Some(Self::Depart(Errand::Link)),
             ["associate", _, "callback"] => return Some(Self::ComeBack(Errand::Link)),
-            ["associate", _, "unlink"] => return Some(Self::Unlink),
+            ["associate", _, "link"] => return Some(Self::Confirm(Linking::Link)),
+            ["associate", _, "unlink"] => return Some(Self::Confirm(Linking::Unlink)),
             _ => return None,
         };
         match *name {
@@ -142,7 +145,7 @@ impl Page {
     /// The provider that a page is about, as its address names it.
     fn provider(self, segments: &[String]) -> Option<&str> {
         match self {
-            Self::Depart(_) | Self::ComeBack(_) | Self::Unlink => {
+            Self::Depart(_) | Self::ComeBack(_) | Self::Confirm(_) => {
                 segments.iter().rev().nth(1).map(String::as_str)
             }
             Self::SignIn
@@ -177,7 +180,7 @@ impl Page {
             | Self::Logo
             | Self::Depart(_)
             | Self::ComeBack(_) => &[Method::GET],
-            Self::Unlink => &[Method::POST],
+            Self::Confirm(_) => &[Method::POST],
         }
     }
 }
@@ -213,7 +216,8 @@ impl Portal {
         let provider = page.provider(&segments);
         let is_configured = |name: &str| visit.config.providers.iter().any(|one| one.name == name);
         // What was linked may be unlinked when the provider is configured no more.
-        if page != Page::Unlink && provider.is_some_and(|name| !is_configured(name)) {
+        let is_unlinked = page == Page::Confirm(Linking::Unlink);
+        if !is_unlinked && provider.is_some_and(|name| !is_configured(name)) {
             return Err(Failure::new(StatusCode::NOT_FOUND));
         }
         let provider = provider.unwrap_or_default();
@@ -244,7 +248,7 @@ impl Portal {
             Page::Part(Part::Data) => self.download(visit).await,
             Page::Part(Part::Delete) => self.show_delete(visit),
             Page::Register => self.show_register(visit),
-            Page::Depart(_) | Page::Unlink => Err(Failure::wrong_method(page.methods())),
+            Page::Depart(_) | Page::Confirm(_) => Err(Failure::wrong_method(page.methods())),
             Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
             Page::SetUp => self.show_set_up(visit, &query).await,
             Page::Letter(wish) => self.show_wish(visit, wish),
@@ -276,7 +280,7 @@ impl Portal {
             Page::Letter(wish) => self.wish(visit, wish, body).await,
             Page::Invitation => self.accept_invitation(visit, body).await,
             Page::Link(kind) => self.use_link(visit, kind, body).await,
-            Page::Unlink => self.unlink(visit, provider, body).await,
+            Page::Confirm(what) => self.confirm(visit, (provider, what), body).await,
             Page::Continue
             | Page::Account
             | Page::Part(Part::Data)

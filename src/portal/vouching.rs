@@ -4,19 +4,16 @@ use http::header::SET_COOKIE;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
+use super::forms::{Purpose, session_token};
 use super::sign_in::sign_in_address;
 use super::{Portal, add_cookie};
-use crate::accounts::Mistake;
-use crate::accounts::visit::{Answer, Visit, encode_query, form_failure, see_other, store_failure};
+use crate::accounts::visit::{Answer, Visit, encode_query, see_other, store_failure};
 use crate::accounts::vouching::{
     Arrival, Arrived, Departure, Errand, VouchError, is_offered, read_departure,
 };
 use crate::session::Identity;
-use crate::store::{Conflict, LinkKey};
 use crate::web::failure::Failure;
-use crate::web::form::{Form, RequestBody};
-use crate::web::origin::Site;
+use crate::web::form::Form;
 use crate::web::text::Text;
 
 /// A link as its owner sees it, with what unlinks it.
@@ -71,23 +68,21 @@ impl Portal {
         Ok((shown.collect(), token))
     }
 
-    /// The providers that somebody signed in can link. The addresses are bound to the session, since
-    /// another site's page could send a browser there.
-    pub(super) fn link_buttons(&self, visit: &Visit, identity: &Identity) -> Vec<Button> {
+    /// The providers that somebody signed in can link.
+    pub(super) fn link_buttons(&self, visit: &Visit) -> Vec<Button> {
         if !is_offered(visit) {
             return Vec::new();
         }
         let portal = &visit.config.portal.path;
-        let token = session_token(self.accounts.sessions(), Purpose::Link, identity);
         let button = |label: &str, name: &str| Button {
             label: label.to_owned(),
-            address: format!("{portal}/associate/{name}/authorize?{TOKEN_FIELD}={token}"),
+            address: format!("{portal}/associate/{name}/authorize"),
         };
         let list = self.accounts.vouching().list();
         list.iter().map(|one| button(&one.settings().label, &one.settings().name)).collect()
     }
 
-    /// GET: off to the provider.
+    /// GET: off to the provider; where one is to be linked, the form that confirms it first.
     pub(super) async fn depart(
         &self,
         visit: &Visit,
@@ -101,25 +96,10 @@ impl Portal {
             return Ok(see_other(&format!("{}{target}", visit.config.public_url)));
         }
         if errand == Errand::Link {
-            let Some((identity, _)) = visit.identity()? else {
-                return Ok(see_other(&sign_in_address(visit, Some(&account_address(visit)))));
-            };
-            let is_own = visit.site() == Site::Own
-                || is_of_session(
-                    self.accounts.sessions(),
-                    Purpose::Link,
-                    identity,
-                    query.get(TOKEN_FIELD),
-                );
-            if !is_own {
-                return Err(Failure::new(StatusCode::FORBIDDEN)
-                    .detail("Cross-site request")
-                    .explanation(Text::of("link-from-elsewhere"))
-                    .link(Text::of("account-heading"), account_address(visit)));
-            }
+            return self.show_linking(visit, provider).await;
         }
         let gone = {
-            let going = Departure { provider, errand, query: &query, scopes: &scopes };
+            let going = Departure { provider, confirmed: None, query: &query, scopes: &scopes };
             self.accounts.depart(visit, going).await
         };
         let back = sign_in_address(visit, query.get("next").filter(|n| visit.checked(n).is_some()));
@@ -176,45 +156,13 @@ impl Portal {
         Ok(answer)
     }
 
-    /// POST: takes a link away, unless nobody could sign in to the account any more.
-    pub(super) async fn unlink<B: RequestBody>(
-        &self,
-        visit: &Visit,
-        provider: &str,
-        body: B,
-    ) -> Result<Answer, Failure> {
-        let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
-        let account = account_address(visit);
-        let Some((identity, _)) = visit.identity()? else {
-            return Ok(see_other(&sign_in_address(visit, Some(&account))));
-        };
-        let token = form.get(TOKEN_FIELD);
-        if !is_of_session(self.accounts.sessions(), Purpose::Link, identity, token) {
-            return Err(Failure::new(StatusCode::FORBIDDEN)
-                .explanation(Text::of("form-out-of-date"))
-                .link(Text::of("account-heading"), account));
-        }
-        let subject = form.get("subject").unwrap_or_default().to_owned();
-        let key = LinkKey { provider: provider.to_owned(), subject };
-        match self.accounts.unlink(identity, &key, &visit.actor()).await {
-            Ok(_) => Ok(see_other(&account)),
-            Err(Mistake::Conflict(Conflict::LastWayIn)) => {
-                Err(Failure::new(StatusCode::BAD_REQUEST)
-                    .explanation(Text::of("unlink-last"))
-                    .link(Text::of("account-heading"), account))
-            }
-            Err(Mistake::Store(error)) => Err(store_failure(error)),
-            Err(mistake) => Err(mistake.into()),
-        }
-    }
-
-    fn label(&self, provider: &str) -> String {
+    pub(super) fn label(&self, provider: &str) -> String {
         let list = self.accounts.vouching().list();
         let found = list.iter().find(|one| one.settings().name == provider);
         found.map_or_else(|| provider.to_owned(), |one| one.settings().label.clone())
     }
 }
 
-fn account_address(visit: &Visit) -> String {
+pub(super) fn account_address(visit: &Visit) -> String {
     format!("{}/account", visit.config.portal.path)
 }

@@ -103,9 +103,8 @@ impl Store {
     }
 
     /// Sets a new password hash and spends the token that allows it, in one transaction: ends all
-    /// sessions, voids every other token of the account, and unlinks its accounts at providers if nobody
-    /// had verified it. `user` is the account as it was when the
-    /// token was looked at.
+    /// sessions, voids every other token of the account, and unlinks its accounts at providers. `user` is
+    /// the account as it was when the token was looked at.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Token`] when the token is not live, or the account is gone, not
@@ -129,11 +128,9 @@ impl Store {
             {
                 return Err(StoreError::Conflict(Conflict::Token));
             }
-            if !user.is_verified {
-                // Anybody may have made it in this name, and linked an account of their own to come
-                // back by. Whoever holds the link has the mail.
-                links::delete_of_user(connection, user.id).await?;
-            }
+            // Whoever had a session, or made the account in this name, may have linked an account of
+            // their own to come back by. Whoever holds the link has the mail.
+            links::delete_of_user(connection, user.id).await?;
             delete_of_user(connection, user.id).await?;
             sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
             changes::insert(connection, &Changed::User(user.id)).await?;

@@ -5,7 +5,8 @@ use uuid::Uuid;
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::{
     Author, Changed, Conflict, EndSessions, Event, NewLetter, NewUser, Store, StoreError,
-    TokenKind, UserChange, changes, events, grants, outbox, password_kinds, sessions, tokens,
+    TokenKind, UserChange, changes, events, grants, links, outbox, password_kinds, sessions,
+    tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Profile, RoleGrant, User};
@@ -173,7 +174,8 @@ impl Store {
     }
 
     /// Changes an account, and ends what the change ends: a new password or another e-mail every other
-    /// session and the links mailed before, an operator's new password every session and link, switching
+    /// session and the links mailed before, an operator's new password every session and link and what is
+    /// linked at providers, switching
     /// an account off every session and the links to a new password. The event's detail becomes the
     /// names of the fields that differ; where none does nothing is written. The account as it is then.
     ///
@@ -432,6 +434,10 @@ async fn end_what_ends(
     };
     if let Some(ended) = ended {
         sessions::delete(connection, ended).await?;
+    }
+    if is_operator && is_new_password {
+        // Whoever had a session may have linked an account of their own to come back by.
+        links::delete_of_user(connection, id).await?;
     }
     if is_new_email || (is_operator && is_new_password) {
         tokens::delete_of_user(connection, id).await?;

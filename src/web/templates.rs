@@ -2,7 +2,7 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 26] = [
+pub(super) const TEMPLATES: [(&str, &str); 28] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
@@ -10,6 +10,8 @@ pub(super) const TEMPLATES: [(&str, &str); 26] = [
     ("signed-in", include_str!("templates/signed-in.html")),
     ("logout", include_str!("templates/logout.html")),
     ("farewell", include_str!("templates/farewell.html")),
+    ("linking", include_str!("templates/linking.html")),
+    ("departure", include_str!("templates/departure.html")),
     ("account", include_str!("templates/account.html")),
     ("setup", include_str!("templates/setup.html")),
     ("setup-over", include_str!("templates/setup-over.html")),

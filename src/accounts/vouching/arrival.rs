@@ -14,6 +14,7 @@ use crate::accounts::{Accounts, Actor};
 use crate::config;
 use crate::identity::provider::{Provider, Redemption, Vouched};
 use crate::identity::user::{Method, User};
+use crate::limit::Limited;
 use crate::session::Identity;
 use crate::store::{Changed, LinkKey, SessionOrigin, Sighting};
 use crate::telemetry::metrics::SignInOutcome;
@@ -97,14 +98,23 @@ impl Accounts {
         }
         let code = query.get("code").filter(|code| (1..=LONGEST_CODE).contains(&code.len()));
         let code = code.ok_or(VouchError::NoCode)?;
-        let from = visit.actor();
-        let attempt = self
-            .limits
-            .begin_link(from.address)
-            .map_err(|limited| VouchError::TooMany(limited.retry_after))?;
-        let outcome = self.redeem(visit, provider, coming, (code, state)).await;
-        if !outcome.as_ref().is_err_and(VouchError::is_guess) {
-            attempt.take_back();
+        let address = visit.actor().address;
+        let limited = |limited: Limited| VouchError::TooMany(limited.retry_after);
+        let (state, linker) = match admit(visit, coming.errand, state) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // Refuses nobody whose state is good: another site can send a browser here with any other.
+                if error.is_lost_state() {
+                    let _counted = self.limits.begin_state(address).map_err(limited)?;
+                }
+                return Err(error);
+            }
+        };
+        // Not held meanwhile: those who wait for a provider have guessed at nothing.
+        self.limits.begin_code(address).map_err(limited)?.take_back();
+        let outcome = self.redeem(visit, provider, coming, (code, state, linker)).await;
+        if outcome.as_ref().is_err_and(VouchError::is_guess) {
+            let _counted = self.limits.begin_code(address);
         }
         outcome
     }
@@ -114,21 +124,9 @@ impl Accounts {
         visit: &Visit,
         provider: &Arc<Provider>,
         coming: &Arrival<'_>,
-        (code, state): (&str, Option<&State>),
+        (code, state, linker): (&str, &State, Option<&Arc<Identity>>),
     ) -> Result<(User, Option<HeaderValue>), VouchError> {
-        let state = state.ok_or(VouchError::NoState)?;
-        state.check(visit)?;
-        let linker = match coming.errand {
-            Errand::SignIn => None,
-            Errand::Link => {
-                let identity = who_links(visit)?;
-                if state.user != Some(identity.user().id) {
-                    return Err(VouchError::OtherPerson);
-                }
-                Some(identity)
-            }
-        };
-        let Ok(_place) = self.vouching.inner.redeeming.try_acquire() else {
+        let Ok(_place) = self.vouching.places(coming.provider).try_acquire_owned() else {
             return Err(VouchError::TooMany(BUSY_RETRY));
         };
         let digest = digest_of(coming.query.get("state").unwrap_or_default());
@@ -261,6 +259,26 @@ impl Accounts {
                 | VouchError::BadCode(_),
             ) => SignInOutcome::Failed,
         });
+    }
+}
+
+/// The state, if it is this browser's and in time, and who links an account by it.
+fn admit<'a>(
+    visit: &'a Visit,
+    errand: Errand,
+    state: Option<&'a State>,
+) -> Result<(&'a State, Option<&'a Arc<Identity>>), VouchError> {
+    let state = state.ok_or(VouchError::NoState)?;
+    state.check(visit)?;
+    match errand {
+        Errand::SignIn => Ok((state, None)),
+        Errand::Link => {
+            let identity = who_links(visit)?;
+            if state.user != Some(identity.user().id) {
+                return Err(VouchError::OtherPerson);
+            }
+            Ok((state, Some(identity)))
+        }
     }
 }
 

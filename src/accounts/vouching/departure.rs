@@ -6,8 +6,8 @@ use url::Url;
 use super::linking::who_links;
 use super::state::{Errand, Making, State};
 use super::{VouchError, address};
-use crate::accounts::Accounts;
 use crate::accounts::visit::Visit;
+use crate::accounts::{Accounts, Confirmed};
 use crate::identity::provider::Authorization;
 use crate::session::OpenError;
 use crate::web::form::{Form, FormError};
@@ -17,8 +17,8 @@ use crate::web::form::{Form, FormError};
 pub struct Departure<'a> {
     /// To which provider.
     pub provider: &'a str,
-    /// What for.
-    pub errand: Errand,
+    /// Whose account is to be linked, where they do not go to sign in.
+    pub confirmed: Option<Confirmed>,
     /// The query of the request.
     pub query: &'a Form,
     /// What is asked for beside the configured scopes.
@@ -46,18 +46,18 @@ impl Accounts {
     /// # Errors
     /// [`VouchError`].
     pub async fn depart(&self, visit: &Visit, going: Departure<'_>) -> Result<Gone, VouchError> {
-        let Departure { provider: name, errand, query, scopes } = going;
+        let Departure { provider: name, confirmed, query, scopes } = going;
         let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
-        let user = match errand {
-            Errand::SignIn => None,
-            Errand::Link => Some(who_links(visit)?.user().id),
+        let errand = match confirmed {
+            None => Errand::SignIn,
+            Some(_) => who_links(visit).map(|_| Errand::Link)?,
         };
         let next = query.get("next").and_then(|next| visit.checked(next));
         let making = Making {
             provider: name,
             errand,
             next: next.map(|next| next.as_str().to_owned()),
-            user,
+            user: confirmed.map(Confirmed::user),
             is_repeated: query.get("repeated").is_some(),
         };
         let fresh = State::make(visit, &self.sessions, self.people.entropy(), making)

@@ -122,17 +122,10 @@ impl VouchError {
         matches!(self, Self::NoState | Self::OldState | Self::ForeignState)
     }
 
-    /// Whether whoever sent the request has tried something that is counted.
+    /// Whether whoever came with a good state has tried something that is counted: the state again, or a
+    /// code that is not theirs. A provider that fails is nobody's guess.
     pub(super) const fn is_guess(&self) -> bool {
-        matches!(
-            self,
-            Self::NoState
-                | Self::OldState
-                | Self::ForeignState
-                | Self::BadCode(_)
-                | Self::NotAdmitted
-                | Self::Provider(_)
-        )
+        matches!(self, Self::ForeignState | Self::BadCode(_) | Self::NotAdmitted)
     }
 
     /// The code that JSON tells.

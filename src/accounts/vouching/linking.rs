@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::VouchError;
 use super::arrival::key_of;
 use crate::accounts::visit::Visit;
-use crate::accounts::{Accounts, Actor, Mistake};
+use crate::accounts::{Accounts, Actor, Confirmed, Mistake};
 use crate::config::{self, LinkByEmail, ProviderKind};
 use crate::identity::provider::Vouched;
 use crate::identity::user::{User, fold_email, normalise_email};
@@ -212,17 +212,17 @@ impl Accounts {
     /// [`Mistake`]; [`Conflict::LastWayIn`].
     pub async fn unlink(
         &self,
-        identity: &Identity,
+        (identity, confirmed): (&Identity, Confirmed),
         key: &LinkKey,
         from: &Actor,
     ) -> Result<bool, Mistake> {
-        let user = identity.user();
-        let mut event = from.event(self.people.now(), "unlink", Some(user.id));
-        event.actor = user.email.to_string();
+        let user = confirmed.user();
+        let mut event = from.event(self.people.now(), "unlink", Some(user));
+        event.actor = identity.user().email.to_string();
         event.detail.clone_from(&key.provider);
         let own = Some(identity.session().id);
-        let was_linked = self.people.store().delete_link(user.id, key, own, &event).await?;
-        self.sessions.apply(&Changed::User(user.id));
+        let was_linked = self.people.store().delete_link(user, key, own, &event).await?;
+        self.sessions.apply(&Changed::User(user));
         Ok(was_linked)
     }
 }

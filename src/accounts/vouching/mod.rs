@@ -12,7 +12,8 @@ mod notice;
 mod recheck;
 mod state;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -29,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity::provider::{Provider, ProviderError, Providers};
 
-/// Codes that are redeemed at a time: each holds a connection to a provider.
+/// Codes that are redeemed at a time at one provider: each holds a connection to it.
 const REDEEMED_AT_ONCE: usize = 64;
 
 /// The providers in force. Cloning shares them.
@@ -41,14 +42,15 @@ pub struct Vouching {
 #[derive(Debug)]
 struct Inner {
     providers: ArcSwap<Providers>,
-    redeeming: Semaphore,
+    /// By name, so that one that is slow takes no place from another; those that are configured.
+    redeeming: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
 
 impl Vouching {
     /// Nobody vouches.
     #[must_use]
     pub fn none() -> Self {
-        let redeeming = Semaphore::new(REDEEMED_AT_ONCE);
+        let redeeming = Mutex::default();
         Self { inner: Arc::new(Inner { providers: ArcSwap::default(), redeeming }) }
     }
 
@@ -74,6 +76,8 @@ impl Vouching {
     ) -> Result<(), ProviderError> {
         let renewed = self.inner.providers.load().renewed(settings, clock)?;
         self.inner.providers.store(Arc::new(renewed));
+        let is_configured = |name: &String| settings.iter().any(|one| one.name == *name);
+        self.lock_places().retain(|name, _| is_configured(name));
         Ok(())
     }
 
@@ -81,6 +85,17 @@ impl Vouching {
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Provider>> {
         self.inner.providers.load().list().to_vec()
+    }
+
+    /// The places for redeeming codes of a provider.
+    fn places(&self, provider: &str) -> Arc<Semaphore> {
+        let mut places = self.lock_places();
+        let of_one = places.entry(provider.to_owned());
+        Arc::clone(of_one.or_insert_with(|| Arc::new(Semaphore::new(REDEEMED_AT_ONCE))))
+    }
+
+    fn lock_places(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Semaphore>>> {
+        self.inner.redeeming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, name: &str) -> Option<Arc<Provider>> {

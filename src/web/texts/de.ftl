@@ -66,7 +66,7 @@ reset-heading = Neues Passwort wählen
 reset-password-hint = { $count ->
     [one] Mindestens ein Zeichen.
    *[other] Mindestens { $count } Zeichen.
-} Sie werden überall abgemeldet.
+} Sie werden überall abgemeldet, und jede Verknüpfung Ihres Kontos mit einem Anbieter wird gelöst; Sie können sie neu anlegen.
 reset-set = Neues Passwort setzen
 
 ## Links
@@ -284,7 +284,9 @@ links-linked = { $provider }, verknüpft { $at }
 links-linked-as = { $provider } ({ $email }), verknüpft { $at }
 links-link = { $provider } verknüpfen
 links-unlink = Verknüpfung mit { $provider } lösen
-link-from-elsewhere = Eine andere Website hat Sie hierher geschickt, darum wurde nichts verknüpft.
+linking-what-link = Wer sich bei jenem Konto von { $provider } anmelden kann, kann sich von da an auch hier als Sie anmelden.
+linking-what-unlink = Von da an kann sich niemand mehr über { $provider } hier als Sie anmelden; auch die Rollen von dort gehen verloren.
+departure-what = Sie werden zu { $provider } geschickt.
 unlink-last = Das ist der letzte Weg, sich mit Ihrem Konto anzumelden. Setzen Sie ein Passwort, oder verknüpfen Sie einen anderen Anbieter, bevor Sie diese Verknüpfung lösen.
 farewell-heading = Abgemeldet
 farewell-what = Sie sind hier abgemeldet und werden auch bei { $provider } abgemeldet.

@@ -66,7 +66,7 @@ reset-heading = Choose a new password
 reset-password-hint = { $count ->
     [one] At least one character.
    *[other] At least { $count } characters.
-} You will be signed out everywhere.
+} You will be signed out everywhere, and every provider that is linked to your account is unlinked; you can link it again.
 reset-set = Set the new password
 
 ## Links
@@ -284,7 +284,9 @@ links-linked = { $provider }, linked { $at }
 links-linked-as = { $provider } ({ $email }), linked { $at }
 links-link = Link { $provider }
 links-unlink = Unlink { $provider }
-link-from-elsewhere = Another site sent you here, so nothing was linked.
+linking-what-link = Whoever can sign in to that account of { $provider } can sign in here as you from then on.
+linking-what-unlink = From then on nobody can sign in here by { $provider } as you; the roles that came from there go, too.
+departure-what = You are being sent to { $provider }.
 unlink-last = This is the last way to sign in to your account. Set a password, or link another provider, before you take it away.
 farewell-heading = Signed out
 farewell-what = You are signed out here, and are being signed out at { $provider } as well.

@@ -99,6 +99,8 @@ async fn somebody_signs_in_by_a_provider_links_another_and_signs_out_at_both() {
     // The second provider is linked on the account page.
     browser.goto(&format!("{site}/auth/account")).await;
     browser.click("a[href*='/auth/associate/club/authorize']").await;
+    // Who has no password has signed in just now.
+    browser.click("form[action='/auth/associate/club/link'] button").await;
     agree(&browser, &second, "ann2").await;
     browser.wait_for_address(|address| address == format!("{site}/auth/account")).await;
     let text = browser.text().await;
@@ -109,8 +111,13 @@ async fn somebody_signs_in_by_a_provider_links_another_and_signs_out_at_both() {
     browser.set_width(1280).await;
     // One is unlinked; the last one stays.
     browser.click("form[action='/auth/associate/club/unlink'] button").await;
+    wait_for(&browser, "!!document.querySelector('input[name=sure]')").await;
+    browser.check_page("unlinking").await;
+    browser.click("form[action='/auth/associate/club/unlink'] button").await;
     wait_for(&browser, "document.querySelectorAll('form[action*=unlink]').length === 1").await;
     assert!(!browser.text().await.contains("a@club.example"));
+    browser.click("form[action='/auth/associate/corp/unlink'] button").await;
+    wait_for(&browser, "!!document.querySelector('input[name=sure]')").await;
     browser.click("form[action='/auth/associate/corp/unlink'] button").await;
     wait_for(&browser, "document.body.innerText.includes('last way to sign in')").await;
     // Signing out leads to the provider, which asks, and back to the sign-in page.

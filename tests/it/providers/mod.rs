@@ -7,6 +7,7 @@ mod github;
 mod journeys;
 mod keeping;
 mod lying;
+mod ownership;
 
 use portcullis::store::Event;
 use serde_json::{Value, json};
