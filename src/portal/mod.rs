@@ -211,9 +211,10 @@ impl Portal {
         let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
         let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
         let provider = page.provider(&segments);
-        let is_configured = |name: &str| visit.config.providers.iter().any(|one| one.name == name);
         // What was linked may be unlinked when the provider is configured no more.
-        if page != Page::Unlink && provider.is_some_and(|name| !is_configured(name)) {
+        if page != Page::Unlink
+            && provider.is_some_and(|name| visit.config.provider(name).is_none())
+        {
             return Err(Failure::new(StatusCode::NOT_FOUND));
         }
         let provider = provider.unwrap_or_default();
