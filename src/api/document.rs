@@ -131,8 +131,8 @@ impl Writer {
         let (status, gives) = operation.gives;
         let mut answers = Map::new();
         answers.insert(status.to_string(), self.success(gives));
-        if gives == Gives::User && operation.id == "register" {
-            answers[&status.to_string()]["links"] = links();
+        if !operation.leads_to.is_empty() {
+            answers[&status.to_string()]["links"] = links(operation.leads_to);
         }
         let problem = self.generator.subschema_for::<Problem>();
         for (status, why) in refusals(endpoint, operation) {
@@ -240,12 +240,10 @@ fn login_form() -> Value {
     })
 }
 
-/// Where the account just made is found.
-fn links() -> Value {
+/// Where what was just made is found.
+fn links(operations: &[&str]) -> Value {
     let link = |id| json!({ "operationId": id, "parameters": { "id": "$response.body#/id" } });
-    json!({
-        "user": link("user"), "change_user": link("change_user"), "delete_user": link("delete_user"),
-    })
+    operations.iter().map(|id| ((*id).to_owned(), link(*id))).collect()
 }
 
 /// What may go wrong, by status.

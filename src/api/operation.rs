@@ -24,6 +24,8 @@ pub(super) struct Operation {
     pub(super) codes: &'static [&'static str],
     /// Parameters of the query.
     pub(super) asks: &'static [&'static str],
+    /// The operations on what it makes, which its answer names as `id`.
+    pub(super) leads_to: &'static [&'static str],
     /// It asks a provider, which may fail: 502.
     pub(super) asks_provider: bool,
     /// It counts attempts, or waits for a password to be hashed: 429.
@@ -180,6 +182,7 @@ fn get(id: &'static str, summary: &'static str) -> Operation {
         gives: (200, Gives::User),
         codes: &[],
         asks: &[],
+        leads_to: &[],
         asks_provider: false,
         is_limited: false,
     }
@@ -241,6 +244,7 @@ fn register() -> Operation {
     Operation {
         gives: (201, Gives::User),
         codes: &["REGISTER_USER_ALREADY_EXISTS", "REGISTER_INVALID_PASSWORD"],
+        leads_to: &["user", "change_user", "delete_user"],
         ..post("register", "Makes an account, where that is open", &REGISTER)
     }
 }

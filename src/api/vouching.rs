@@ -84,7 +84,7 @@ impl Leg {
     }
 
     pub(super) fn is_there(&self, config: &Config, is_navigation: bool) -> bool {
-        let is_configured = config.providers.iter().any(|known| known.name == self.provider);
+        let is_configured = config.provider(&self.provider).is_some();
         match self.step {
             Step::Depart(_) | Step::Arrive(_) => is_configured && !is_navigation,
             Step::Notice => is_configured,

@@ -41,7 +41,8 @@ pub(crate) use nearest::nearest;
 
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
 pub use provider::{
-    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_protected,
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who,
+    is_protected, is_provider_name,
 };
 pub use route::{
     Allow, Cache, IdentityProfile, Route, Rule, RuleMap, Unauthenticated, Upstream, UserRef,
@@ -142,6 +143,12 @@ impl Config {
     pub fn language_of(&self, headers: &HeaderMap) -> Language {
         let cookie = self.sessions.cookie.language_name();
         Language::chosen(headers, &cookie, &self.portal.pages.languages())
+    }
+
+    /// The provider of this name, if it is configured.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.iter().find(|provider| provider.name == name)
     }
 
     /// Says where in its file a problem stands that another module found.

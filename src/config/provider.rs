@@ -1,13 +1,66 @@
 //! What `providers` mean: who vouches for people, and for whom it may.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use jsonschema::Validator;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::KeyPath;
+use super::yaml::spelling::{ProviderName, Spelling as _};
 use crate::web::authority::Host;
+
+/// Names that would stand where an address of the gateway's own does.
+const TAKEN: [&str; 32] = [
+    "account",
+    "admin",
+    "associate",
+    "continue",
+    "cookie",
+    "data",
+    "delete",
+    "devices",
+    "download",
+    "email",
+    "forgot-password",
+    "forward",
+    "invitation",
+    "invitations",
+    "invite",
+    "jwt",
+    "language",
+    "link",
+    "login",
+    "logo",
+    "logout",
+    "openapi",
+    "password",
+    "profile",
+    "providers",
+    "register",
+    "request-verify-token",
+    "reset-password",
+    "session",
+    "setup",
+    "users",
+    "verify",
+];
+
+/// Whether a provider of this name would stand where an address of the gateway's own does.
+pub(super) fn is_own_address(name: &str) -> bool {
+    TAKEN.contains(&name)
+}
+
+/// Whether a provider may have this name.
+#[must_use]
+pub fn is_provider_name(name: &str) -> bool {
+    static SPELLING: LazyLock<Option<Validator>> =
+        LazyLock::new(|| jsonschema::validator_for(ProviderName::schema().as_value()).ok());
+    let is_spelled = SPELLING.as_ref().is_some_and(|spelling| spelling.is_valid(&name.into()));
+    is_spelled && !is_own_address(name)
+}
 
 /// One of `providers`.
 #[derive(Clone, Debug)]

@@ -214,10 +214,9 @@ impl Portal {
         let segments = visit.segments().ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST))?;
         let page = Page::of(&segments).ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
         let provider = page.provider(&segments);
-        let is_configured = |name: &str| visit.config.providers.iter().any(|one| one.name == name);
         // What was linked may be unlinked when the provider is configured no more.
         let is_unlinked = page == Page::Confirm(Linking::Unlink);
-        if !is_unlinked && provider.is_some_and(|name| !is_configured(name)) {
+        if !is_unlinked && provider.is_some_and(|name| visit.config.provider(name).is_none()) {
             return Err(Failure::new(StatusCode::NOT_FOUND));
         }
         let provider = provider.unwrap_or_default();

@@ -38,7 +38,7 @@ struct Shown {
 impl Portal {
     /// GET: the form, where registration is open.
     pub(super) fn show_register(&self, visit: &Visit) -> Result<Answer, Failure> {
-        need_open(visit)?;
+        self.need_open(visit)?;
         Ok(self.register_form(visit, StatusCode::OK, Shown::default()))
     }
 
@@ -48,7 +48,7 @@ impl Portal {
         visit: &Visit,
         body: B,
     ) -> Result<Answer, Failure> {
-        need_open(visit)?;
+        self.need_open(visit)?;
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let shown = read_shown(&form);
         let sessions = self.accounts.sessions();
@@ -113,6 +113,14 @@ impl Portal {
         Ok(self.register_form(visit, StatusCode::UNPROCESSABLE_ENTITY, shown))
     }
 
+    /// Where nobody may register, the page says so, and how people come by an account.
+    fn need_open(&self, visit: &Visit) -> Result<(), Failure> {
+        if self.accounts.people().is_registration_open() {
+            return Ok(());
+        }
+        Err(closed(visit.config.accounts.registration))
+    }
+
     fn register_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
         shown.min_length = visit.config.accounts.password.min_length;
@@ -122,14 +130,6 @@ impl Portal {
         let mut answer = render(visit, "register", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
-    }
-}
-
-/// Where nobody may register, the page says so, and how people come by an account.
-fn need_open(visit: &Visit) -> Result<(), Failure> {
-    match visit.config.accounts.registration {
-        Policy::Open => Ok(()),
-        policy @ (Policy::Closed | Policy::Invite) => Err(closed(policy)),
     }
 }
 

@@ -4,13 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::live::Live;
 use super::worker::Worker;
 use crate::clock::{Tick, Timestamp};
+use crate::config::Config;
 use crate::policy::RouteId;
+use crate::proxy::Resource;
 use crate::telemetry::access::Line;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::web::language::Language;
@@ -24,7 +27,7 @@ pub(super) struct Record {
     pub(super) request_id: RequestId,
     pub(super) live: Arc<Live>,
     /// Whom a failure is shown to as a page; `None`: to a program.
-    pub(super) reader: Option<Box<Reader>>,
+    pub(super) reader: Option<Reader>,
     /// The listed origin whose page asks, if one does.
     pub(super) listed_origin: Option<HeaderValue>,
     pub(super) address: Option<IpAddr>,
@@ -41,27 +44,60 @@ pub(super) struct Record {
     pub(super) line: Option<LineParts>,
 }
 
-/// A person who navigates.
+/// A person who navigates: what a page of the gateway's own is made of. Most navigations never see one,
+/// so only shared parts of the head are kept here, and read when there is such a page.
 pub(super) struct Reader {
-    pub(super) language: Language,
-    /// What they asked for, as they can ask for it again.
-    pub(super) address: String,
+    /// What they asked for, where they can ask for it again.
+    target: Option<PathAndQuery>,
     /// Of whom, once that is read.
-    pub(super) origin: Option<Origin>,
+    pub(super) resource: Option<Arc<Resource>>,
+    cookie: Option<HeaderValue>,
+    accept_language: Option<HeaderValue>,
 }
 
 impl Reader {
-    pub(super) fn of(request: &http::Request<hyper::body::Incoming>, live: &Live) -> Self {
-        let path = match *request.method() {
-            Method::GET | Method::HEAD => request.uri().path_and_query().map(PathAndQuery::as_str),
+    pub(super) fn of(request: &http::Request<hyper::body::Incoming>) -> Self {
+        let target = match *request.method() {
+            Method::GET | Method::HEAD => request.uri().path_and_query().cloned(),
             _ => None,
         };
+        let headers = request.headers();
         Self {
-            language: live.config.language_of(request.headers()),
-            address: path.unwrap_or("/").to_owned(),
-            origin: None,
+            target,
+            resource: None,
+            cookie: whole(headers, &COOKIE, b"; "),
+            accept_language: whole(headers, &ACCEPT_LANGUAGE, b", "),
         }
     }
+
+    /// The language of the page.
+    pub(super) fn language(&self, config: &Config) -> Language {
+        let kept = [(COOKIE, &self.cookie), (ACCEPT_LANGUAGE, &self.accept_language)];
+        let kept = kept.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        config.language_of(&kept.collect())
+    }
+
+    /// Path and query of what they asked for.
+    pub(super) fn address(&self) -> &str {
+        self.target.as_ref().map_or("/", PathAndQuery::as_str)
+    }
+
+    /// The origin they asked, once it is read.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.resource.as_ref().map(|resource| &resource.origin)
+    }
+}
+
+/// A header's value, shared with the head. Several lines of it, which are seldom, mean the same as one
+/// (RFC 9110 section 5.3; RFC 9113 section 8.2.3 for cookies).
+fn whole(headers: &HeaderMap, name: &HeaderName, between: &[u8]) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    if lines.next().is_none() {
+        return Some(first.clone());
+    }
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(between)).ok()
 }
 
 /// Longest id taken from a trusted proxy.
@@ -236,6 +272,21 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_lines_of_a_header_are_kept_as_one() {
+        let lines = |values: &[&'static str]| -> HeaderMap {
+            values.iter().map(|value| (COOKIE, HeaderValue::from_static(value))).collect()
+        };
+        for (values, expected) in [
+            (&[][..], None),
+            (&["a=1"], Some("a=1")),
+            (&["a=1", "b=2", "c=3"], Some("a=1; b=2; c=3")),
+        ] {
+            let kept = whole(&lines(values), &COOKIE, b"; ");
+            assert_eq!(kept, expected.map(HeaderValue::from_static), "{values:?}");
+        }
+    }
 
     #[test]
     fn a_request_id_of_a_trusted_peer_is_short_and_plain() {

@@ -234,13 +234,13 @@ pub(super) fn answer(failure: Failure, record: &Record) -> Response<Content> {
 fn page(failure: Failure, reader: &Reader, record: &Record) -> Response<Full<Bytes>> {
     let config = &record.live.config;
     let portal = portal_root(config);
-    let address = match (&config.sessions.cookie.domain, &reader.origin) {
-        (Some(_), Some(origin)) => format!("{origin}{}", reader.address),
-        (Some(_), None) | (None, _) => reader.address.clone(),
+    let address = match (&config.sessions.cookie.domain, reader.origin()) {
+        (Some(_), Some(origin)) => format!("{origin}{}", reader.address()),
+        (Some(_), None) | (None, _) => reader.address().to_owned(),
     };
     failure.as_page(&Frame {
         pages: &config.portal.pages,
-        language: reader.language,
+        language: reader.language(config),
         portal: &portal,
         address: &address,
         request_id: record.request_id(),

@@ -150,7 +150,7 @@ fn open(
     let (method, fields) = (request.method(), &Fields::of(request.headers()));
     pending.is_handshake = method == Method::CONNECT || is_websocket(method, fields);
     if is_navigation(method, fields) {
-        record.reader = Some(Box::new(Reader::of(&request, &record.live)));
+        record.reader = Some(Reader::of(&request));
     }
     record.listed_origin = cors::listed_origin(fields, &record.live.config.origins);
     if worker.gateway.access.is_some() {
@@ -297,10 +297,11 @@ fn read(
     })?;
     let (name, port, host) = authority.into_parts();
     let origin = Origin::of_host(client.scheme, name, port);
+    let resource = Arc::new(Resource { origin, target });
     if let Some(reader) = &mut record.reader {
-        reader.origin = Some(origin.clone());
+        reader.resource = Some(Arc::clone(&resource));
     }
-    Ok(Head { client, resource: Arc::new(Resource { origin, target }), host, checked })
+    Ok(Head { client, resource, host, checked })
 }
 
 /// Finds the route.

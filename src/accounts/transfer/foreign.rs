@@ -12,6 +12,7 @@ use super::roles::role_of;
 use crate::accounts::draft::Mistake;
 use crate::accounts::people::{People, read_id};
 use crate::clock::Timestamp;
+use crate::config::is_provider_name;
 use crate::store::{Foreign, ForeignLink, ForeignUser, Past, RoleRow, StagedLink};
 
 /// What is said of another program's database beside what is in it.
@@ -164,11 +165,7 @@ fn rest_of(user: &ForeignUser, meaning: &Meaning) -> Result<(Vec<StagedLink>, Pa
 
 fn link_of(link: &ForeignLink, meaning: &Meaning) -> Result<StagedLink, String> {
     let provider = meaning.providers.get(&link.provider).unwrap_or(&link.provider);
-    let mut bytes = provider.bytes();
-    let is_name = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && provider.len() <= 32;
-    if !is_name {
+    if !is_provider_name(provider) {
         return Err(format!(
             "{provider:?} cannot be the name of a provider here; say what it is called with \
              --provider"
@@ -226,7 +223,7 @@ mod tests {
         let name = |provider: &str| link_of(&link(provider), &meaning).map(|link| link.provider);
         assert_eq!(name("google"), Ok("google".to_owned()));
         assert_eq!(name("openid"), Ok("corp".to_owned()));
-        for bad in ["Google", "", "a b", "9a", &"a".repeat(33)] {
+        for bad in ["Google", "", "a b", "9a", "login", &"a".repeat(33)] {
             assert!(name(bad).is_err_and(|reason| reason.contains("--provider")), "{bad}");
         }
     }

@@ -37,7 +37,7 @@ impl Accounts {
         let key = loaded.session.origin?.link;
         let provider = self.vouching.get(&key.provider)?;
         let back = address(&visit.config, "logout");
-        let url = provider.logout_url(None, &back, "").await?;
+        let url = provider.logout_url(&back).await?;
         Some(Farewell { url, label: provider.settings().label.clone() })
     }
 

@@ -106,8 +106,7 @@ fn tell_roles(names: &[String], desk: &mut Desk) -> Result<(), Failure> {
 
 /// Accounts at a provider that the configuration does not name are of no use.
 fn warn_of_providers(names: &[String], examined: &Examined) -> Result<(), Failure> {
-    let configured = &examined.config.providers;
-    for name in names.iter().filter(|name| !configured.iter().any(|one| one.name == **name)) {
+    for name in names.iter().filter(|name| examined.config.provider(name).is_none()) {
         writeln!(
             io::stderr().lock(),
             "warning: the configuration has no provider `{name}`: nobody signs in by it"

@@ -8,7 +8,8 @@ use url::Url;
 
 use super::{Cursor, duration, general};
 use crate::config::provider::{
-    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_protected,
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who,
+    is_own_address, is_protected,
 };
 use crate::config::sources;
 use crate::config::yaml::spelling::{self, KindWord, PresetWord, Text};
@@ -17,42 +18,6 @@ use crate::config::yaml::{
 };
 use crate::web::authority::Host;
 use KindWord::{GitHub, GitLab, Google, Microsoft, OAuth2 as Plain, Oidc};
-
-/// Names that would stand where an address of the gateway's own does.
-const TAKEN: [&str; 32] = [
-    "account",
-    "admin",
-    "associate",
-    "continue",
-    "cookie",
-    "data",
-    "delete",
-    "devices",
-    "download",
-    "email",
-    "forgot-password",
-    "forward",
-    "invitation",
-    "invitations",
-    "invite",
-    "jwt",
-    "language",
-    "link",
-    "login",
-    "logo",
-    "logout",
-    "openapi",
-    "password",
-    "profile",
-    "providers",
-    "register",
-    "request-verify-token",
-    "reset-password",
-    "session",
-    "setup",
-    "users",
-    "verify",
-];
 
 /// How far a provider's clock may differ at most: beyond that it is no leeway but a wrong clock.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
@@ -70,7 +35,7 @@ pub(super) fn read(
     let mut providers: Vec<Arc<Provider>> = Vec::new();
     for (name, provider) in &written.entries {
         let at = at.key(name);
-        if TAKEN.contains(&name.as_str()) {
+        if is_own_address(name) {
             at.report(format!("`{name}` is the name of one of the gateway's own addresses"));
         }
         providers.extend(read_one(name, provider, &at).map(Arc::new));

@@ -268,16 +268,9 @@ impl Provider {
 
     /// Where a browser is sent to sign out there too (OpenID Connect RP-Initiated Logout 1.0), if the
     /// provider has such a place and is known already or answers within two seconds.
-    pub async fn logout_url(
-        &self,
-        id_token: Option<&SecretString>,
-        post_logout_redirect_uri: &str,
-        state: &str,
-    ) -> Option<Url> {
+    pub async fn logout_url(&self, back_to: &str) -> Option<Url> {
         match &self.speech {
-            Speech::OpenId(openid) => {
-                openid.logout_url(id_token, post_logout_redirect_uri, state).await
-            }
+            Speech::OpenId(openid) => openid.logout_url(back_to).await,
             Speech::OAuth2(_) => None,
         }
     }

@@ -197,7 +197,7 @@ impl OpenId {
         let newest = self.rotation.newest(refresh);
         let tokens = self.exchange(&metadata.value).refresh(&newest).await?;
         self.rotation.note(refresh, tokens.refresh.as_ref());
-        let vouched = self.read_refreshed(&metadata.value, kept, tokens).await?;
+        let vouched = self.read_refreshed(&metadata.value, tokens).await?;
         if vouched.subject != subject {
             return Err(ProviderError::NoLonger("it now speaks of somebody else"));
         }
@@ -208,7 +208,6 @@ impl OpenId {
     async fn read_refreshed(
         &self,
         metadata: &Metadata,
-        kept: &Tokens,
         tokens: Tokens,
     ) -> Result<Vouched, ProviderError> {
         let id_token = match &tokens.id_token {
@@ -221,9 +220,6 @@ impl OpenId {
             None => Map::new(),
         };
         let userinfo = self.userinfo(metadata, &tokens, &id_token).await?;
-        // The one from the sign-in goes on naming the session.
-        let id_token_kept = tokens.id_token.clone().or_else(|| kept.id_token.clone());
-        let tokens = Tokens { id_token: id_token_kept, ..tokens };
         self.vouched(&Said { id_token, userinfo }, tokens)
     }
 
@@ -360,24 +356,15 @@ impl OpenId {
         admission::admits(&self.settings.who, &facts)
     }
 
-    pub(super) async fn logout_url(
-        &self,
-        id_token: Option<&SecretString>,
-        back_to: &str,
-        state: &str,
-    ) -> Option<Url> {
+    pub(super) async fn logout_url(&self, back_to: &str) -> Option<Url> {
         let known = match self.metadata.known() {
             Some(known) => known,
             None => tokio::time::timeout(SIGN_OUT, self.metadata()).await.ok()?.ok()?,
         };
         let mut url = known.value.end_session.clone()?;
         let mut query = url.query_pairs_mut();
-        if let Some(id_token) = id_token {
-            query.append_pair("id_token_hint", id_token.expose_secret());
-        }
         query.append_pair("client_id", &self.settings.client_id);
         query.append_pair("post_logout_redirect_uri", back_to);
-        query.append_pair("state", state);
         drop(query);
         Some(url)
     }

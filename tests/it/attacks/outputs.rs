@@ -132,6 +132,106 @@ async fn second_half(gateway: &Gateway, after: &str) {
     }
 }
 
+/// The addresses of a provider, which calls use: arm of the source, where it is, its methods.
+const OF_PROVIDERS: &[(&str, &str, &[&str], Admits)] = &[
+    (r#"[provider, "authorize"]"#, "corp/authorize", &["GET"], Anybody),
+    (r#"[provider, "callback"]"#, "corp/callback", &["GET"], Anybody),
+    (r#"[provider, "backchannel-logout"]"#, "corp/backchannel-logout", &["POST"], Anybody),
+    (r#"["associate", provider, "authorize"]"#, "associate/corp/authorize", &["GET"], SignedIn),
+    (r#"["associate", provider, "callback"]"#, "associate/corp/callback", &["GET"], SignedIn),
+    (r#"["associate"]"#, "associate", &["GET"], SignedIn),
+    (r#"["associate", provider]"#, "associate/corp", &["DELETE"], SignedIn),
+];
+
+/// The pages that take a form: arm of the source, and an address it stands for.
+const FORMS: &[(&str, &str, Admits)] = &[
+    ("Page::SignIn", "login", Anybody),
+    ("Page::SignOut", "logout", SignedIn),
+    ("Page::SetUp", "setup", Anybody),
+    ("Page::Part(Part::Change(what))", "account/profile", SignedIn),
+    ("Page::Part(Part::Change(what))", "account/email", SignedIn),
+    ("Page::Part(Part::Change(what))", "account/password", SignedIn),
+    ("Page::Part(Part::Devices)", "account/devices", SignedIn),
+    ("Page::Part(Part::Delete)", "account/delete", SignedIn),
+    ("Page::Register", "register", Anybody),
+    ("Page::Letter(wish)", "forgot-password", Anybody),
+    ("Page::Letter(wish)", "request-verify-token", Anybody),
+    ("Page::Invitation", "invitation", Anybody),
+    ("Page::Link(kind)", "reset-password", Anybody),
+    ("Page::Link(kind)", "verify", Anybody),
+    ("Page::Unlink", "associate/corp/unlink", SignedIn),
+];
+
+const PROVIDER: &str =
+    "providers: { corp: { kind: github, client_id: a, client_secret: b, who: anyone } }\n";
+
+/// The left sides of the arms of a source whose lines hold `mark`.
+fn arms(source: &str, mark: &str) -> BTreeSet<String> {
+    let lines = source.lines().filter(|line| line.contains(mark) && line.contains(" => "));
+    lines.map(|line| line.split(" =>").next().unwrap().trim().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_05_every_address_of_a_provider_looks_at_the_caller_first() {
+    let listed = OF_PROVIDERS.iter().map(|(arm, ..)| (*arm).to_owned()).collect();
+    assert_eq!(
+        arms(&source("src/api/vouching.rs"), "] => ("),
+        listed,
+        "an address is missing here"
+    );
+    let upstream = Upstream::start();
+    let yaml = format!("{YAML}{PROVIDER}");
+    let gateway = Gateway::builder(&yaml).with("APP", &upstream.url()).start().await;
+    let ann = gateway.person("ann").sign_in_with_bearer().await;
+    for (_, path, methods, admits) in OF_PROVIDERS {
+        let path = format!("/auth/{path}");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let stranger = status_of(&gateway.client(), method, &path).await;
+            let known = status_of(&ann, method, &path).await;
+            let is_taken = methods.contains(&method);
+            assert_eq!((stranger == 405, known == 405), (!is_taken, !is_taken), "{method} {path}");
+            if is_taken {
+                let is_refused = *admits != Anybody;
+                assert_eq!(stranger == 401, is_refused, "{stranger}: {method} {path}");
+                assert!(!matches!(known, 401 | 403 | 500..), "{known}: {method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_05_every_form_looks_at_who_sends_it_and_from_where() {
+    let listed = FORMS.iter().map(|(arm, ..)| (*arm).to_owned()).collect();
+    assert_eq!(
+        arms(&source("src/portal/mod.rs"), ", body).await"),
+        listed,
+        "a page is missing here"
+    );
+    let upstream = Upstream::start();
+    let yaml = format!("{YAML}{PROVIDER}");
+    let gateway = Gateway::builder(&yaml).with("APP", &upstream.url()).start().await;
+    gateway.person("root").superuser().create().await;
+    for (_, path, admits) in FORMS {
+        let path = format!("/auth/{path}");
+        let send = async |origin: &str, site: &str| {
+            let call = gateway.client().post(&path).with("Origin", origin);
+            call.with("Sec-Fetch-Site", site)
+                .header("Accept", "text/html")
+                .form(&[("x", "1")])
+                .send()
+                .await
+        };
+        let own = send(&gateway.client().origin(), "same-origin").await;
+        let goes_to = own.header("location").unwrap_or_default();
+        let is_sent_away = own.status == 303 && goes_to.contains("/auth/login");
+        assert_eq!(is_sent_away, *admits != Anybody, "{}: {path} {goes_to}", own.status);
+        assert!(own.status < 500, "{}: {path}", own.status);
+        let foreign = send("https://evil.example", "cross-site").await;
+        assert_eq!(foreign.status, 403, "{path}");
+        assert!(foreign.header("set-cookie").is_none(), "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn out_04_a_request_sets_what_it_may_and_nothing_shows_a_hash_or_an_error_of_the_database() {
     let upstream = Upstream::start();

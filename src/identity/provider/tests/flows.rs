@@ -422,19 +422,14 @@ async fn a_refresh_token_that_was_replaced_is_not_lost_with_the_question_after_i
 async fn signing_out_there_names_the_session_and_comes_back() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
-    let hint: SecretString = "the-id-token".into();
-    let url = provider.logout_url(Some(&hint), "https://app.example.com/auth/login", "the-state");
+    let url = provider.logout_url("https://app.example.com/auth/login");
     let query: Vec<(String, String)> = url.await.unwrap().query_pairs().into_owned().collect();
-    let expected = [
-        ("id_token_hint", "the-id-token"),
-        ("client_id", "us"),
-        ("post_logout_redirect_uri", "https://app.example.com/auth/login"),
-        ("state", "the-state"),
-    ];
+    let expected =
+        [("client_id", "us"), ("post_logout_redirect_uri", "https://app.example.com/auth/login")];
     assert_eq!(query, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let nobody =
         provider_of(&format!("kind: oidc, issuer: \"http://127.0.0.1:1\", {WHO}"), &clock, WHOLE);
-    assert!(nobody.logout_url(None, "https://app.example.com/", "x").await.is_none());
+    assert!(nobody.logout_url("https://app.example.com/").await.is_none());
 
     let now = clock.now().as_seconds();
     let notice = json!({

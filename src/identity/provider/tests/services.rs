@@ -212,7 +212,7 @@ async fn github_errors_sent_as_successes_are_errors_and_a_revoked_token_is_the_e
     assert_eq!(mixed.unwrap_err(), ProviderError::MixUp);
     let own = format!("{}/login/oauth", double.issuer());
     assert_eq!(provider.check_callback(Some(&own)).await, Ok(()));
-    assert!(provider.logout_url(None, "https://app.example.com/", "x").await.is_none());
+    assert!(provider.logout_url("https://app.example.com/").await.is_none());
     assert_eq!(provider.read_logout_token("x").await, Err(ProviderError::Unsupported));
 }
 
