@@ -317,5 +317,6 @@ fn is_recently_vouched_for(identity: &Identity, now: Timestamp) -> bool {
 }
 
 pub(super) fn acting(by: &Identity, from: &Actor) -> Actor {
-    Actor { name: by.user().email.to_string(), ..from.clone() }
+    let user = by.user();
+    Actor { name: user.email.to_string(), account: Some(user.id), ..from.clone() }
 }

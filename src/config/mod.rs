@@ -41,7 +41,8 @@ pub(crate) use nearest::nearest;
 
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
 pub use provider::{
-    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_protected,
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_here,
+    is_protected,
 };
 pub use route::{
     Allow, Cache, IdentityProfile, Route, Rule, RuleMap, Unauthenticated, Upstream, UserRef,
