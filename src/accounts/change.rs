@@ -381,5 +381,6 @@ impl Accounts {
 const RECENT: Duration = Duration::from_mins(5);
 
 pub(super) fn acting(by: &Identity, from: &Actor) -> Actor {
-    Actor { name: by.user().email.to_string(), ..from.clone() }
+    let user = by.user();
+    Actor { name: user.email.to_string(), account: Some(user.id), ..from.clone() }
 }

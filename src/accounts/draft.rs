@@ -19,6 +19,8 @@ use crate::store::{Conflict, Event, NewUser, StoreError};
 pub struct Actor {
     /// An e-mail, `cli`, or empty.
     pub name: String,
+    /// The account of a superuser who acts on something of others.
+    pub account: Option<Uuid>,
     /// The client's address.
     pub address: Option<IpAddr>,
     /// `User-Agent`; cut at 256 characters when written.

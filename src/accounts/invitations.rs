@@ -102,6 +102,7 @@ impl People {
             last_name: row.profile.last_name,
             roles: row.roles,
             invited_by: actor.name.clone(),
+            inviter: actor.account,
             created_at: now,
             expires_at: now.after(self.rules().invitation_lifetime),
         };

@@ -19,6 +19,7 @@ use crate::identity::keys::sha256;
 use crate::identity::password::Rejected;
 use crate::identity::user::User;
 use crate::limit::Attempt;
+use crate::session::Identity;
 use crate::store::{Changed, Conflict, Event, StoreError, TokenKind, UserToken};
 
 /// What a link is good for.
@@ -212,7 +213,12 @@ impl People {
     /// [`Mistake`]; [`Conflict::Token`] for a token that is spent, past its end, unknown, or of an
     /// account that has another e-mail now; [`Conflict::Verified`] for a good one, or the one that did
     /// it, when the e-mail is verified.
-    async fn verify_email(&self, token: &str, actor: &Actor) -> Result<User, Mistake> {
+    async fn verify_email(
+        &self,
+        token: &str,
+        by: Option<&Identity>,
+        actor: &Actor,
+    ) -> Result<User, Mistake> {
         let bad = Mistake::Conflict(Conflict::Token);
         let Some(held) = self.find_token(token).await? else { return Err(bad) };
         let is_live = self.is_live(TokenKind::Verify, &held).await?;
@@ -223,7 +229,9 @@ impl People {
             return Err(Mistake::Conflict(Conflict::Verified));
         }
         let event = self.event_of_owner("verify", &held.user, actor);
-        Ok(self.store().update_verified_by_token(&held.user, &held.digest, &event).await?)
+        let own = by.filter(|by| by.user().id == held.user.id).map(|by| by.session().id);
+        let (user, digest) = (&held.user, &held.digest);
+        Ok(self.store().update_verified_by_token(user, digest, own, &event).await?)
     }
 
     async fn find_token(&self, token: &str) -> Result<Option<Held>, StoreError> {
@@ -265,13 +273,20 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Verifies an e-mail by the token of a link, in force here at once. The account as it is then.
+    /// Verifies an e-mail by the token of a link, in force here at once; `by` is who is signed in where that
+    /// happens. Unless that is the owner, accounts at providers are unlinked: whoever linked them need not
+    /// be who has the mail. The account as it is then.
     ///
     /// # Errors
     /// [`LinkError`].
-    pub async fn verify_email(&self, token: &str, from: &Actor) -> Result<User, LinkError> {
+    pub async fn verify_email(
+        &self,
+        token: &str,
+        by: Option<&Identity>,
+        from: &Actor,
+    ) -> Result<User, LinkError> {
         let attempt = self.begin_link(from)?;
-        let user = settle(attempt, self.people.verify_email(token, from).await)?;
+        let user = settle(attempt, self.people.verify_email(token, by, from).await)?;
         self.sessions.apply(&Changed::User(user.id));
         Ok(user)
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Accounts, Actor};
 use crate::clock::Timestamp;
-use crate::identity::user::{Method, Profile, RoleGrant, User};
+use crate::identity::user::{Method, Profile, RoleGrant, User, fold_email};
 use crate::session::Identity;
 use crate::store::{EndSessions, Event, LinkRow, SessionKind, SessionRow, StoreError};
 
@@ -13,6 +13,9 @@ use crate::store::{EndSessions, Event, LinkRow, SessionKind, SessionRow, StoreEr
 const MOST_SESSIONS: u32 = 200;
 /// Events told at most, newest first.
 const MOST_EVENTS: u32 = 10_000;
+
+/// Who did what the owner, by the present e-mail, did not. Events know people by name alone.
+const SOMEBODY_ELSE: &str = "an operator, or you by a former e-mail";
 
 /// All that is kept of somebody, for them to take along. It holds no secret: no hash, no token, and of a
 /// session nothing that it could be known by.
@@ -144,12 +147,13 @@ impl Accounts {
         let events = store.list_events(Some(id), MOST_EVENTS).await?;
         let granted = store.list_grants(id).await?.into_iter().map(OwnRole::of);
         let vouched = store.list_provider_roles(id).await?.into_iter().map(OwnRole::by_provider);
+        let events = events.into_iter().map(|event| OwnEvent::of(event, &user)).collect();
         Ok(Some(Dossier {
             account: OwnAccount::of(user),
             roles: granted.chain(vouched).collect(),
             sessions: self.own_sessions(identity).await?.into_iter().map(OwnSession::of).collect(),
             linked_providers: store.list_links(id).await?.into_iter().map(OwnLink::of).collect(),
-            events: events.into_iter().map(OwnEvent::of).collect(),
+            events,
         }))
     }
 }
@@ -214,15 +218,22 @@ impl OwnLink {
 }
 
 impl OwnEvent {
-    fn of(event: Event) -> Self {
-        Self {
+    /// Who else did something, from where and with which browser is not the owner's to know.
+    fn of(event: Event, owner: &User) -> Self {
+        let is_own = event.actor.is_empty()
+            || fold_email(&event.actor).is_ok_and(|actor| *actor == *owner.email_folded);
+        let told = Self {
             at: event.at.to_string(),
             kind: event.kind,
             actor: event.actor,
             address: event.address.map(|address| address.to_string()),
             agent: event.agent,
             detail: event.detail,
+        };
+        if is_own {
+            return told;
         }
+        Self { actor: SOMEBODY_ELSE.to_owned(), address: None, agent: String::new(), ..told }
     }
 }
 

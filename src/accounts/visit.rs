@@ -236,6 +236,7 @@ impl Visit {
         let agent = self.headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Actor {
             name: String::new(),
+            account: None,
             address: self.client.address,
             agent: String::from_utf8_lossy(agent).into_owned(),
         }
@@ -257,6 +258,12 @@ impl Visit {
                 .cause("the request carries credentials of two different people")),
             Err(RecogniseError::Unavailable) => Err(unavailable()),
         }
+    }
+
+    /// Who is signed in, for what is done with and without: nobody where that cannot be told.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Identity> {
+        self.identity().ok().flatten().map(|(identity, _)| &**identity)
     }
 
     /// The session behind the cookie, which a new cookie replaces and a cleared one ends. A bearer

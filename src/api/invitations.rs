@@ -13,7 +13,7 @@ use super::shape::INVITE;
 use crate::accounts::visit::{Answer, Visit, empty, store_failure};
 use crate::accounts::{Guest, InviteError, Mistake};
 use crate::session::Identity;
-use crate::store::Invitation;
+use crate::store::{Conflict, Invitation};
 use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
 
@@ -82,6 +82,10 @@ impl Api {
             InviteError::Mistake(Mistake::Role(role)) => {
                 let reason = "it is not the name of a role";
                 unprocessable(&[Complaint::Unfit("roles", reason, role)])
+            }
+            // Whoever invites was a superuser when the call came.
+            InviteError::Mistake(Mistake::Conflict(Conflict::Gone)) => {
+                Failure::new(StatusCode::FORBIDDEN)
             }
             InviteError::Mistake(other) => mistake_failure(other, &INVITING, email),
         })?;

@@ -34,7 +34,8 @@ impl Api {
             LinkKind::Verify => {
                 let mut given = Given::read(&visit.headers, body, &VERIFY).await?;
                 let token = given.text("token").unwrap_or_default();
-                let verified = self.accounts.verify_email(&token, &visit.actor()).await;
+                let verified =
+                    self.accounts.verify_email(&token, visit.owner(), &visit.actor()).await;
                 let user = verified.map_err(|error| failure_of(kind, error))?;
                 json(StatusCode::OK, &UserBody::of(&Person::of(&user)))
             }

@@ -41,7 +41,7 @@ pub(crate) use nearest::nearest;
 
 pub use load::{NoFile, Reading, find_file, load, load_partly, load_text, schema};
 pub use provider::{
-    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who,
+    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who, is_here,
     is_protected, is_provider_name,
 };
 pub use route::{

@@ -237,12 +237,16 @@ impl Provider {
 #[must_use]
 pub fn is_protected(url: &Url) -> bool {
     let is_plain = url.username().is_empty() && url.password().is_none();
-    let host = url.host_str().unwrap_or_default();
-    let is_here = || Host::parse(host).is_ok_and(|host| host.is_loopback());
     let is_safe = match url.scheme() {
-        "https" => !host.is_empty(),
-        "http" => is_here(),
+        "https" => url.host_str().is_some_and(|host| !host.is_empty()),
+        "http" => is_here(url),
         _ => false,
     };
     is_safe && is_plain && url.fragment().is_none()
+}
+
+/// Whether an address is on this machine.
+#[must_use]
+pub fn is_here(url: &Url) -> bool {
+    Host::parse(url.host_str().unwrap_or_default()).is_ok_and(|host| host.is_loopback())
 }

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 pub struct User {
     /// The id, never reused.
     pub id: Uuid,
-    /// As entered: surrounding space trimmed, domain lower-cased.
+    /// As entered: surrounding space trimmed, domain in lower case; see [`normalise_email`].
     pub email: String,
     /// What uniqueness and look-ups compare; see [`fold_email`].
     pub email_folded: Arc<str>,
@@ -62,7 +62,7 @@ pub struct Profile {
 pub struct Person {
     /// The id, never reused.
     pub id: Uuid,
-    /// As entered: surrounding space trimmed, domain lower-cased.
+    /// As entered: surrounding space trimmed, domain in lower case; see [`normalise_email`].
     pub email: Arc<str>,
     /// May sign in.
     pub is_active: bool,
@@ -196,7 +196,8 @@ const MAX_EMAIL: usize = 254;
 /// Bytes of a local part at most (RFC 5321 section 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
 
-/// Trims surrounding space and lower-cases the domain: what is stored and shown.
+/// Trims surrounding space and maps the domain as UTS 46 does: what is stored and shown. A domain typed in
+/// A-labels stays so; any other becomes its U-labels, so that no domain can be spelled in two ways.
 ///
 /// # Errors
 /// [`InvalidEmail`]: no single `@` dividing two parts, over 254 bytes, a local part that is over 64
@@ -204,9 +205,13 @@ const MAX_LOCAL: usize = 64;
 /// quoted forms are refused), a domain without a dot or that is no host name, space, control or
 /// invisible formatting characters.
 pub fn normalise_email(text: &str) -> Result<String, InvalidEmail> {
-    let (local, domain) = divide_email(text)?;
-    host_name(domain)?;
-    Ok(format!("{local}@{}", domain.to_lowercase()))
+    let (local, domain, ascii) = divide_email(text)?;
+    if domain.eq_ignore_ascii_case(&ascii) {
+        return Ok(format!("{local}@{ascii}"));
+    }
+    let stored = format!("{local}@{}", idna::domain_to_unicode(&ascii).0);
+    let is_fit = divide_email(&stored).is_ok_and(|(_, _, same)| same == ascii);
+    Ok(if is_fit { stored } else { format!("{local}@{ascii}") })
 }
 
 /// Folds an address for comparison: NFC, then Unicode lower case, the domain as A-label; nothing else.
@@ -214,13 +219,13 @@ pub fn normalise_email(text: &str) -> Result<String, InvalidEmail> {
 /// # Errors
 /// [`InvalidEmail`], as [`normalise_email`].
 pub fn fold_email(text: &str) -> Result<String, InvalidEmail> {
-    let (local, domain) = divide_email(text)?;
+    let (local, _, ascii) = divide_email(text)?;
     let local: String = local.nfc().collect();
-    Ok(format!("{}@{}", local.to_lowercase(), host_name(domain)?))
+    Ok(format!("{}@{ascii}", local.to_lowercase()))
 }
 
-/// Trims, limits and divides an address; the domain is not looked at yet.
-fn divide_email(text: &str) -> Result<(&str, &str), InvalidEmail> {
+/// Trims, limits and divides an address: local part, domain as typed and in A-labels.
+fn divide_email(text: &str) -> Result<(&str, &str, String), InvalidEmail> {
     let text = text.trim();
     if text.len() > MAX_EMAIL || text.chars().any(is_unseen) {
         return Err(InvalidEmail);
@@ -230,7 +235,13 @@ fn divide_email(text: &str) -> Result<(&str, &str), InvalidEmail> {
     if local.len() > MAX_LOCAL || !is_dot_atom {
         return Err(InvalidEmail);
     }
-    Ok((local, domain))
+    let ascii = host_name(domain)?;
+    // Mail goes to this form (RFC 5321), which may be longer than the one typed.
+    if local.len() + 1 + ascii.len() > MAX_EMAIL {
+        Err(InvalidEmail)
+    } else {
+        Ok((local, domain, ascii))
+    }
 }
 
 /// A host name of several labels, as A-labels in lower case (UTS 46 with STD 3 rules and lengths).
@@ -312,8 +323,15 @@ mod tests {
             ("ann+tag@example.com", "ann+tag@example.com", "ann+tag@example.com"),
             ("O'Hara@example.com", "O'Hara@example.com", "o'hara@example.com"),
             ("ann@Bücher.example", "ann@bücher.example", "ann@xn--bcher-kva.example"),
-            ("ann@BU\u{308}CHER.example", "ann@bu\u{308}cher.example", "ann@xn--bcher-kva.example"),
+            ("ann@BU\u{308}CHER.example", "ann@b\u{fc}cher.example", "ann@xn--bcher-kva.example"),
             ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+            // One spelling of a domain is stored, whichever was typed.
+            ("ann@\u{ff25}xample\u{3002}com", "ann@example.com", "ann@example.com"),
+            (
+                "ann@b\u{fc}cher.XN--bcher-kva.de",
+                "ann@b\u{fc}cher.b\u{fc}cher.de",
+                "ann@xn--bcher-kva.xn--bcher-kva.de",
+            ),
             // NFC before lower case: the two spellings of É are one.
             ("RENE\u{301}@example.com", "RENE\u{301}@example.com", "ren\u{e9}@example.com"),
             ("REN\u{c9}@example.com", "REN\u{c9}@example.com", "ren\u{e9}@example.com"),
@@ -422,9 +440,11 @@ mod tests {
         }
 
         #[test]
-        fn what_is_stored_folds_like_what_was_typed(local in "[A-Za-zÀ-ÿ.+]{1,10}", domain in "[A-Za-zÀ-ÿ]{1,8}\\.[A-Za-z]{2,3}") {
+        fn what_is_stored_folds_like_what_was_typed(local in "[A-Za-zÀ-ÿ.+]{1,10}", domain in "[A-Za-zÀ-ÿ\u{ff21}-\u{ff5a}]{1,8}\\.[A-Za-z]{2,3}") {
             let typed = format!("{local}@{domain}");
             if let Ok(stored) = normalise_email(&typed) {
+                assert_eq!(normalise_email(&stored).as_ref(), Ok(&stored));
+                assert!(stored.chars().all(|c| !('\u{ff00}'..='\u{ff60}').contains(&c)), "{stored}");
                 assert_eq!(fold_email(&stored), fold_email(&typed));
             }
         }

@@ -138,7 +138,7 @@ impl Portal {
     }
 
     async fn verify_email(&self, visit: &Visit, token: &str) -> Result<Answer, Failure> {
-        match self.accounts.verify_email(token, &visit.actor()).await {
+        match self.accounts.verify_email(token, visit.owner(), &visit.actor()).await {
             Ok(_) | Err(LinkError::Verified) => Ok(verified(visit)),
             Err(error) => link_refused(visit, LinkKind::Verify, error),
         }

@@ -14,8 +14,8 @@ use crate::identity::user::User;
 
 macro_rules! columns {
     () => {
-        "i.id, i.email, i.email_folded, i.first_name, i.last_name, i.invited_by, i.created_at, \
-         i.expires_at, r.role FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
+        "i.id, i.email, i.email_folded, i.first_name, i.last_name, i.invited_by, i.inviter, \
+         i.created_at, i.expires_at, r.role FROM invitations i LEFT JOIN invitation_roles r ON r.invitation = i.id"
     };
 }
 
@@ -28,7 +28,8 @@ impl Store {
     /// there is to be one; `false`, and nothing is added, when the outbox holds `most` letters already.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Email`] where there is an account with this e-mail.
+    /// [`StoreError`]; [`Conflict::Email`] where there is an account with this e-mail,
+    /// [`Conflict::Gone`] where whoever invites is no active superuser any more.
     pub async fn insert_invitation(
         &self,
         invitation: &Invitation,
@@ -36,6 +37,10 @@ impl Store {
         event: &Event,
     ) -> Result<bool, StoreError> {
         let written = self.pool.write(async |connection| {
+            if let Some(inviter) = invitation.inviter {
+                // Before the invitations, as everybody holds them who changes an account.
+                users::hold_superuser(connection, inviter).await?;
+            }
             connection.run(HOLD).await?;
             let folded = invitation.email_folded.as_str();
             if users::has_email(connection, folded).await? {
@@ -188,9 +193,20 @@ impl Store {
     }
 }
 
+/// Takes back what somebody who is no active superuser any more has open; says how many, for an event.
+pub(super) async fn delete_of_inviter(
+    connection: &mut Connection,
+    inviter: Uuid,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let sql = "DELETE FROM invitations WHERE inviter = $1 AND expires_at > $2";
+    let deleted = connection.execute(sql, values![inviter, now]).await?;
+    Ok((deleted > 0).then(|| format!("invitations taken back: {deleted}")))
+}
+
 async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<(), StoreError> {
     let sql = "INSERT INTO invitations (id, email, email_folded, first_name, last_name, invited_by, \
-         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+         inviter, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let values = values![
         invitation.id,
         invitation.email.as_str(),
@@ -198,6 +214,7 @@ async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<
         &invitation.first_name,
         &invitation.last_name,
         invitation.invited_by.as_str(),
+        invitation.inviter,
         invitation.created_at,
         invitation.expires_at,
     ];
@@ -222,6 +239,7 @@ fn read(rows: &[Row]) -> Result<Vec<Invitation>, StoreError> {
             first_name: cells.optional_text()?,
             last_name: cells.optional_text()?,
             invited_by: cells.text()?,
+            inviter: cells.optional_uuid()?,
             created_at: cells.time()?,
             expires_at: cells.time()?,
             roles: Vec::new(),

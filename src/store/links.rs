@@ -497,9 +497,9 @@ async fn insert(connection: &mut Connection, user: Uuid, link: &NewLink) -> Resu
 pub(super) async fn delete_of_user(
     connection: &mut Connection,
     user: Uuid,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let sql = "DELETE FROM linked_accounts WHERE user_id = $1";
-    connection.execute(sql, values![user]).await.map(drop)
+    connection.execute(sql, values![user]).await
 }
 
 /// Makes an account that anybody may have made in somebody's name that somebody's.

@@ -251,6 +251,8 @@ pub struct Invitation {
     pub roles: Vec<String>,
     /// Who invites: an e-mail or `cli`.
     pub invited_by: String,
+    /// The account of the superuser who invites; none for the command line.
+    pub inviter: Option<Uuid>,
     /// When.
     pub created_at: Timestamp,
     /// Its end.

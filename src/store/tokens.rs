@@ -140,7 +140,8 @@ impl Store {
     }
 
     /// Marks an e-mail as verified and spends the token that proves it, in one transaction; the account
-    /// as it is then. `user` is the account as it was when the token was looked at.
+    /// as it is then. `user` is the account as it was when the token was looked at, `session` one of that
+    /// account in which it happens: without it the accounts at providers are unlinked, with their sessions.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Verified`] when it is verified; [`Conflict::Token`] when the token is
@@ -149,6 +150,7 @@ impl Store {
         &self,
         user: &User,
         digest: &[u8; 32],
+        session: Option<[u8; 32]>,
         event: &Event,
     ) -> Result<User, StoreError> {
         let now = self.clock.now();
@@ -164,6 +166,14 @@ impl Store {
             let (from, to) = (TokenKind::Verify.as_str(), TokenKind::Verified.as_str());
             if connection.execute(sql, values![digest, from, now, to]).await? == 0 {
                 return Err(StoreError::Conflict(Conflict::Token));
+            }
+            let is_owner = match session {
+                Some(session) => sessions::has(connection, &session).await?,
+                None => false,
+            };
+            // As above: whoever follows the link need not be who linked an account of their own.
+            if !is_owner && links::delete_of_user(connection, user.id).await? > 0 {
+                sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
             }
             changes::insert(connection, &Changed::User(user.id)).await?;
             events::insert(connection, event).await?;

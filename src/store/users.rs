@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::{
     Author, Changed, Conflict, EndSessions, Event, NewLetter, NewUser, Store, StoreError,
-    TokenKind, UserChange, changes, events, grants, links, outbox, password_kinds, sessions,
-    tokens,
+    TokenKind, UserChange, changes, events, grants, invitations, links, outbox, password_kinds,
+    sessions, tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Profile, RoleGrant, User};
@@ -175,9 +175,10 @@ impl Store {
 
     /// Changes an account, and ends what the change ends: a new password or another e-mail every other
     /// session and the links mailed before, an operator's new password every session and link and what is
-    /// linked at providers, switching
-    /// an account off every session and the links to a new password. The event's detail becomes the
-    /// names of the fields that differ; where none does nothing is written. The account as it is then.
+    /// linked at providers, switching an account off every session and the links to a new password. Whoever
+    /// stops being an active superuser takes their open invitations along. The event's detail becomes the
+    /// names of the fields that differ, and how many invitations went; where none does nothing is written.
+    /// The account as it is then.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Email`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no
@@ -189,6 +190,7 @@ impl Store {
         author: Author,
         event: &Event,
     ) -> Result<User, StoreError> {
+        let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             if change.is_active.is_some() || change.is_superuser.is_some() {
                 connection.run(HOLD_SUPERUSERS).await?;
@@ -200,15 +202,18 @@ impl Store {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
             let after = change.applied_to(&before);
-            let differing = differences(&before, &after);
+            let mut differing = differences(&before, &after);
             if differing.is_empty() {
                 return Ok(before);
             }
-            if !(after.is_superuser && after.is_active) {
+            if !is_operating(&after) {
                 keep_a_superuser(connection, &before).await?;
             }
             update(connection, &before, &after).await?;
             end_what_ends(connection, &before, &after, author).await?;
+            if is_operating(&before) && !is_operating(&after) {
+                differing.extend(invitations::delete_of_inviter(connection, id, now).await?);
+            }
             changes::insert(connection, &Changed::User(id)).await?;
             let event = Event { detail: differing.join(", "), ..event.clone() };
             events::insert(connection, &event).await?;
@@ -231,19 +236,26 @@ impl Store {
         written.await
     }
 
-    /// Deletes an account with its grants, sessions and tokens.
+    /// Deletes an account with its grants, sessions, tokens and open invitations; the event's detail gets
+    /// how many of these.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no such account.
     pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<(), StoreError> {
+        let now = self.clock.now();
         let deleted = self.pool.write(async |connection| {
             connection.run(HOLD_SUPERUSERS).await?;
-            let before = find(connection, id).await?;
+            let before = hold(connection, id).await?;
             keep_a_superuser(connection, &before).await?;
             // Grants, sessions and tokens refer to it and go along.
             connection.execute("DELETE FROM users WHERE id = $1", values![id]).await?;
             changes::insert(connection, &Changed::User(id)).await?;
-            events::insert(connection, event).await
+            let mut event = event.clone();
+            if let Some(told) = invitations::delete_of_inviter(connection, id, now).await? {
+                let separator = if event.detail.is_empty() { "" } else { "; " };
+                event.detail = format!("{}{separator}{told}", event.detail);
+            }
+            events::insert(connection, &event).await
         });
         deleted.await
     }
@@ -448,9 +460,25 @@ async fn end_what_ends(
     Ok(())
 }
 
+/// Whether somebody may administer the gateway.
+const fn is_operating(user: &User) -> bool {
+    user.is_superuser && user.is_active
+}
+
+/// Holds the account of an active superuser within a transaction; [`Conflict::Gone`] when it is none.
+pub(super) async fn hold_superuser(
+    connection: &mut Connection,
+    id: Uuid,
+) -> Result<(), StoreError> {
+    if is_operating(&hold(connection, id).await?) {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(Conflict::Gone))
+}
+
 /// Refuses to go on when the account is the only active superuser.
 async fn keep_a_superuser(connection: &mut Connection, user: &User) -> Result<(), StoreError> {
-    if user.is_superuser && user.is_active && !has_superuser_but(connection, user.id).await? {
+    if is_operating(user) && !has_superuser_but(connection, user.id).await? {
         return Err(StoreError::Conflict(Conflict::LastSuperuser));
     }
     Ok(())

@@ -11,8 +11,8 @@ use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
-    LetterKind, Migrate, NewLetter, NewUser, Past, Replaced, RoleRow, SessionKind, SessionRow,
-    SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
+    Invitation, LetterKind, Migrate, NewLetter, NewUser, Past, Replaced, RoleRow, SessionKind,
+    SessionRow, SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -53,6 +53,7 @@ contract! {
     a_flag_changes_alone_and_says_when_there_is_nobody
     switching_an_account_off_ends_its_sessions
     the_last_active_superuser_stays
+    invitations_go_with_the_superuser_who_made_them
     two_superusers_taken_away_at_once_leave_one
     the_first_administrator_takes_a_live_link_once
     two_first_administrators_at_once_have_one_winner
@@ -420,6 +421,54 @@ async fn switching_an_account_off_ends_its_sessions(bed: Bed) {
         .unwrap();
     assert!(!bed.is_signed_in(&hers).await);
     assert!(bed.is_signed_in(&his).await);
+}
+
+async fn invitations_go_with_the_superuser_who_made_them(bed: Bed) {
+    let store = &bed.store;
+    let root = bed.superuser("root").await;
+    let invite = async |guest: &str, inviter: Option<Uuid>| {
+        let invitation = Invitation {
+            id: id(),
+            email: format!("{guest}@example.com"),
+            email_folded: format!("{guest}@example.com"),
+            first_name: None,
+            last_name: None,
+            roles: vec!["admin".to_owned()],
+            invited_by: "somebody".to_owned(),
+            inviter,
+            created_at: bed.clock.now(),
+            expires_at: bed.clock.now().after(Duration::from_hours(1)),
+        };
+        store.insert_invitation(&invitation, None, &event("invite")).await
+    };
+    assert!(invite("by-root", Some(root.id)).await.unwrap());
+    assert!(invite("by-hand", None).await.unwrap());
+    for way in ["demoted", "off", "deleted"] {
+        let user = bed.superuser(way).await;
+        assert!(invite("one", Some(user.id)).await.unwrap());
+        assert!(invite("two", Some(user.id)).await.unwrap());
+        let (name, event) = (UserChange::default(), event(way));
+        store.update_user(user.id, &name, OPERATOR, &event).await.unwrap();
+        assert_eq!(store.list_invitations(bed.clock.now(), 9).await.unwrap().len(), 4);
+        match way {
+            "deleted" => store.delete_user(user.id, &event).await.unwrap(),
+            "off" => {
+                let off = Flag::Active(false).into();
+                store.update_user(user.id, &off, OPERATOR, &event).await.map(drop).unwrap();
+            }
+            _ => {
+                let demoted = UserChange { is_superuser: Some(false), ..UserChange::default() };
+                store.update_user(user.id, &demoted, OPERATOR, &event).await.map(drop).unwrap();
+            }
+        }
+        let left = store.list_invitations(bed.clock.now(), 9).await.unwrap();
+        let mut left: Vec<_> = left.iter().map(|left| &*left.email).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["by-hand@example.com", "by-root@example.com"], "{way}");
+        let told = store.list_events(None, 1).await.unwrap().remove(0);
+        assert!(told.detail.ends_with("invitations taken back: 2"), "{told:?}");
+        assert_conflict(invite("late", Some(user.id)).await, Conflict::Gone);
+    }
 }
 
 async fn the_last_active_superuser_stays(bed: Bed) {
@@ -1048,7 +1097,7 @@ async fn a_token_verifies_an_e_mail_once_and_is_known_afterwards(bed: Bed) {
     let (verify, reset) = (give(&bed, TokenKind::Verify, ann.id).await, digest());
     let (store, now) = (&bed.store, bed.clock.now());
     let take = async |user: &User, digest: &[u8; 32]| {
-        store.update_verified_by_token(user, digest, &event("verify")).await
+        store.update_verified_by_token(user, digest, None, &event("verify")).await
     };
     let moved = User { email_folded: "ann@example.org".into(), ..ann.clone() };
     for (user, digest) in [(&moved, verify), (&ann, reset)] {
@@ -1073,8 +1122,8 @@ async fn a_token_spent_twice_at_once_has_one_winner(bed: Bed) {
         );
         let (event, hash) = (event("x"), hash(19_456));
         let (a, b) = tokio::join!(
-            bed.store.update_verified_by_token(&ann, &verify, &event),
-            other.update_verified_by_token(&ann, &verify, &event),
+            bed.store.update_verified_by_token(&ann, &verify, None, &event),
+            other.update_verified_by_token(&ann, &verify, None, &event),
         );
         assert_eq!([&a, &b].iter().filter(|taken| taken.is_ok()).count(), 1, "{a:?} {b:?}");
         let (a, b) = tokio::join!(

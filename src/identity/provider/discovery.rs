@@ -7,7 +7,7 @@ use url::Url;
 
 use super::error::ProviderError;
 use super::json;
-use crate::config::{ClientAuth, is_protected};
+use crate::config::{ClientAuth, is_here, is_protected};
 
 /// Signature algorithms that are taken, by name. None of them can be verified with a secret that both
 /// sides know, nor without a key.
@@ -60,11 +60,11 @@ pub(super) fn read(document: &Map<String, Value>, issuer: &str) -> Result<Metada
     }
     let is_true = |name: &str| document.get(name) == Some(&Value::Bool(true));
     Ok(Metadata {
-        authorization: required(document, "authorization_endpoint")?,
-        token: required(document, "token_endpoint")?,
-        userinfo: endpoint(document, "userinfo_endpoint")?,
-        keys: required(document, "jwks_uri")?,
-        end_session: endpoint(document, "end_session_endpoint")?,
+        authorization: required(document, issuer, "authorization_endpoint")?,
+        token: required(document, issuer, "token_endpoint")?,
+        userinfo: endpoint(document, issuer, "userinfo_endpoint")?,
+        keys: required(document, issuer, "jwks_uri")?,
+        end_session: endpoint(document, issuer, "end_session_endpoint")?,
         algorithms,
         client_auth: client_auth(document),
         announces_iss: is_true("authorization_response_iss_parameter_supported"),
@@ -97,14 +97,20 @@ fn client_auth(document: &Map<String, Value>) -> Option<ClientAuth> {
         .map(|(_, way)| way)
 }
 
-fn required(document: &Map<String, Value>, name: &'static str) -> Result<Url, ProviderError> {
-    endpoint(document, name)?
+fn required(
+    document: &Map<String, Value>,
+    issuer: &str,
+    name: &'static str,
+) -> Result<Url, ProviderError> {
+    endpoint(document, issuer, name)?
         .ok_or(ProviderError::Malformed("its discovery document lacks an address"))
 }
 
-/// One that is there but not safe to use makes the whole document useless.
+/// One that is there but not safe to use makes the whole document useless. Only an issuer on this machine
+/// may send us about it in the clear: another one could reach what listens here for nobody else.
 fn endpoint(
     document: &Map<String, Value>,
+    issuer: &str,
     name: &'static str,
 ) -> Result<Option<Url>, ProviderError> {
     let text = match document.get(name) {
@@ -112,8 +118,11 @@ fn endpoint(
         Some(Value::String(text)) => text,
         Some(_) => return Err(ProviderError::Malformed("an address in its discovery document")),
     };
+    let is_issuer_here = Url::parse(issuer).is_ok_and(|issuer| is_here(&issuer));
     match Url::parse(text) {
-        Ok(url) if is_protected(&url) => Ok(Some(url)),
+        Ok(url) if is_protected(&url) && (url.scheme() == "https" || is_issuer_here) => {
+            Ok(Some(url))
+        }
         Ok(_) | Err(_) => {
             Err(ProviderError::Malformed("an address in its discovery document is not https"))
         }
@@ -177,8 +186,19 @@ mod tests {
         for (name, value) in refused {
             assert!(with(name, value.clone()).is_err(), "{name}: {value}");
         }
-        assert!(with("jwks_uri", json!("http://127.0.0.1:7/keys")).is_ok());
-        assert!(with("jwks_uri", json!("http://[::1]:7/keys")).is_ok());
+    }
+
+    #[test]
+    fn addresses_on_this_machine_are_plain_http_only_where_the_issuer_is_there_too() {
+        for keys in ["http://127.0.0.1:7/keys", "http://[::1]:7/keys", "http://localhost:7/keys"] {
+            assert!(with("jwks_uri", json!(keys)).is_err(), "{keys}");
+            for issuer in ["http://127.0.0.1:9", "http://localhost:9/realm", "http://[::1]:9"] {
+                let mut document = document();
+                document.insert("issuer".to_owned(), json!(issuer));
+                document.insert("jwks_uri".to_owned(), json!(keys));
+                assert!(read(&document, issuer).is_ok(), "{issuer}: {keys}");
+            }
+        }
     }
 
     #[test]

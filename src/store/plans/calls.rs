@@ -97,7 +97,7 @@ async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
     store.replace_token(&token(TokenKind::Reset, [3; 32]), Some(&event())).await?;
     store.update_password_by_token(user, &[3; 32], "x", &event()).await?;
     store.replace_token(&token(TokenKind::Verify, [4; 32]), None).await?;
-    store.update_verified_by_token(user, &[4; 32], &event()).await.map(drop)
+    store.update_verified_by_token(user, &[4; 32], None, &event()).await.map(drop)
 }
 
 fn session(user: uuid::Uuid) -> SessionRow {
@@ -234,6 +234,7 @@ async fn call_invitations(store: &Store) -> Result<(), StoreError> {
         last_name: None,
         roles: vec!["r".to_owned()],
         invited_by: "cli".to_owned(),
+        inviter: None,
         created_at: AT,
         expires_at: Timestamp::NEVER,
     };

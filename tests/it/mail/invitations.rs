@@ -354,3 +354,20 @@ async fn a_guest_follows_the_mailed_link_in_a_browser() {
     browser.check_page("invitation over").await;
     browser.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_of_somebody_who_is_no_superuser_any_more_leads_nowhere() {
+    let (server, gateway, root) = start().await;
+    let eve = gateway.person("eve").superuser().sign_in().await;
+    let of_eve = invited(&server, &eve, "mallory", &["boss"]).await;
+    let of_root = invited(&server, &root, "bob", &["editor"]).await;
+    let people = gateway.running.accounts().people();
+    let account = people.find(&email("eve")).await.unwrap().unwrap();
+    let path = format!("/auth/users/{}", account.id);
+    let demotion = root.call("PATCH", &path).body("application/json", "{\"is_superuser\": false}");
+    demotion.send().await.expect(200);
+    let client = gateway.client();
+    let refused = accept(&client, "mallory", &of_eve).await.expect(400);
+    assert_eq!(refused.detail(), "INVITATION_BAD_TOKEN");
+    accept(&client, "bob", &of_root).await.expect(201);
+}

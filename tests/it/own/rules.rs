@@ -238,6 +238,30 @@ async fn out_10_what_is_downloaded_is_ones_own_and_holds_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn out_10_what_is_downloaded_tells_nothing_of_an_operator() {
+    let (_upstream, gateway) = start("{}").await;
+    let ann = gateway.person("ann").sign_in().await;
+    let root = gateway.person("root").superuser().sign_in().await;
+    let id = ann.get("/auth/users/me").send().await.expect(200).json()["id"].clone();
+    let path = format!("/auth/users/{}", id.as_str().unwrap());
+    let change = root.call("PATCH", &path).header("User-Agent", "the-operators-browser");
+    change.body("application/json", "{\"first_name\": \"Ann\"}").send().await.expect(200);
+    let data = ann.visit("/auth/account/data").send().await.expect(200);
+    for word in ["root@", "the-operators-browser"] {
+        assert!(!data.text().contains(word), "{word} in {}", data.text());
+    }
+    let data = data.json();
+    let events = data["events"].as_array().unwrap();
+    let of = |kind: &str| events.iter().find(|event| event["kind"] == kind).unwrap();
+    let update = of("update");
+    assert!(update["actor"].as_str().unwrap().starts_with("an operator"), "{update}");
+    assert!(update["address"].is_null() && update["agent"] == "", "{update}");
+    let own = of("sign-in");
+    assert_eq!(own["actor"], "ann@example.com");
+    assert!(own["address"].is_string(), "{own}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_is_deleted_in_two_steps_and_never_the_last_superusers() {
     let (_upstream, gateway) = start("{}").await;
     let ann = gateway.person("ann").superuser().sign_in().await;

@@ -246,6 +246,35 @@ async fn oid_05_whoever_made_an_account_in_somebodys_name_keeps_nothing_of_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn oid_05_an_owner_who_follows_the_letter_lets_nobody_in_by_a_provider() {
+    let users = json!({
+        "fay": { "email": "fay@example.com", "email_verified": false },
+        "gus": { "email": "gus@example.com", "email_verified": false },
+    });
+    let site = Site::start_with(users, "who: anyone, register: true", |builder| builder).await;
+    let verify = async |client: &Client, who: &str| {
+        let link = site.gateway.link(who, portcullis::accounts::LinkKind::Verify).await;
+        let body = json!({ "token": parameter(&link, "token") }).to_string();
+        let call = client.post("/auth/verify").body("application/json", body);
+        assert_eq!(call.send().await.expect(200).json()["is_verified"], true);
+    };
+    let intruder = site.sign_in("fay").await;
+    // Signed in to an account of one's own is not signed in to the one that is verified.
+    let gus = site.sign_in("gus").await;
+    verify(&gus, "fay").await;
+    intruder.get("/auth/users/me").send().await.expect(401);
+    let client = site.gateway.client();
+    let back = site.away(&client, AUTHORIZE, "fay").await;
+    let refused = client.get(&back).send().await.expect(400).detail();
+    assert_eq!(refused, "OAUTH_USER_ALREADY_EXISTS");
+    // Whoever is signed in to it made it, and has the mail.
+    verify(&gus, "gus").await;
+    assert_eq!(me(&gus).await["is_verified"], true);
+    let again = site.sign_in("gus").await;
+    assert_eq!(me(&again).await["id"], me(&gus).await["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn oid_07_codes_and_tokens_of_another_client_are_refused() {
     let site = Site::start(two()).await;
     let client = site.gateway.client();

@@ -17,6 +17,7 @@ contract! {
     somebody_new_comes_with_their_link_or_not_at_all
     an_account_nobody_verified_is_handed_over_bare
     a_letter_takes_an_account_nobody_verified_from_whoever_linked_theirs
+    a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked
     an_account_that_changed_meanwhile_is_not_linked_by_its_email
     roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone
     a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
@@ -178,6 +179,28 @@ async fn a_letter_takes_an_account_nobody_verified_from_whoever_linked_theirs(be
         bed.store.update_password_by_token(&user, &token.digest, &hash(2), &reset).await.unwrap();
         assert_eq!(bed.links_of(&user).await.len(), kept, "{name}");
         assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap().len(), kept, "{name}");
+    }
+}
+
+async fn a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked(bed: Bed) {
+    for (name, is_signed_in, kept) in [("ann", false, 0), ("bob", true, 1)] {
+        let user = bed.person(name).await;
+        bed.link(&user, name).await;
+        bed.store.update_link(&bed.seen(name, &["admin"])).await.unwrap();
+        let session = bed.sign_in_by(&user, name, name).await;
+        let token = portcullis::store::UserToken {
+            kind: portcullis::store::TokenKind::Verify,
+            user: user.id,
+            digest: digest(),
+            expires_at: bed.clock.now().after(Duration::from_hours(1)),
+        };
+        bed.store.replace_token(&token, None).await.unwrap();
+        let own = is_signed_in.then_some(session.id);
+        let verified = event("verify");
+        bed.store.update_verified_by_token(&user, &token.digest, own, &verified).await.unwrap();
+        assert_eq!(bed.links_of(&user).await.len(), kept, "{name}");
+        assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap().len(), kept, "{name}");
+        assert_eq!(bed.lives(&session).await, is_signed_in, "{name}");
     }
 }
 
