@@ -13,6 +13,7 @@ mod recheck;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -42,6 +43,8 @@ pub struct Vouching {
 struct Inner {
     providers: ArcSwap<Providers>,
     redeeming: Semaphore,
+    /// Whether it was said that kept tokens cannot be opened.
+    has_unreadable: AtomicBool,
 }
 
 impl Vouching {
@@ -49,7 +52,8 @@ impl Vouching {
     #[must_use]
     pub fn none() -> Self {
         let redeeming = Semaphore::new(REDEEMED_AT_ONCE);
-        Self { inner: Arc::new(Inner { providers: ArcSwap::default(), redeeming }) }
+        let (providers, has_unreadable) = (ArcSwap::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { providers, redeeming, has_unreadable }) }
     }
 
     /// The providers of a configuration.
