@@ -213,9 +213,13 @@ impl People {
         let Some((invitation, digest)) = self.find_by_token(token).await? else {
             return Err(bad);
         };
+        // Blank is what the guest wants; absent is what the guest was not asked.
+        let mut profile = acceptance.profile;
+        profile.first_name = profile.first_name.or_else(|| invitation.first_name.clone());
+        profile.last_name = profile.last_name.or_else(|| invitation.last_name.clone());
         let draft = Draft {
             email: email.unwrap_or(&invitation.email).to_owned(),
-            profile: acceptance.profile,
+            profile,
             is_active: true,
             ..Draft::default()
         };

@@ -1,4 +1,4 @@
-//! Asking for letters, as JSON (`accounts-http` sections 5 and 6). The answer is the same whether or not
+//! Asking for letters, as JSON (`docs/json-api.md`). The answer is the same whether or not
 //! there is such an account, and so is what is done before it.
 
 use http::StatusCode;

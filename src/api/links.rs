@@ -1,4 +1,4 @@
-//! What links lead to, as JSON (`accounts-http` sections 5 and 6).
+//! What links lead to, as JSON (`docs/json-api.md`).
 
 use http::StatusCode;
 use serde_json::json;

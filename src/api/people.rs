@@ -1,4 +1,4 @@
-//! Registering, and reading, changing and deleting users (`accounts-http` sections 4 and 7).
+//! Registering, and reading, changing and deleting users (`docs/json-api.md`).
 
 use http::{Method, StatusCode};
 use serde_json::json;

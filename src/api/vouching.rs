@@ -1,4 +1,4 @@
-//! Signing in by a provider, as JSON (`accounts-http` section 7). Navigations get pages, which are the
+//! Signing in by a provider, as JSON (`docs/json-api.md`). Navigations get pages, which are the
 //! portal's.
 
 use http::header::SET_COOKIE;

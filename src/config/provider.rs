@@ -119,7 +119,7 @@ pub enum ClientAuth {
 /// `link_by_email`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkByEmail {
-    /// Where both sides have the e-mail verified.
+    /// Where the provider has the e-mail verified; an account that nobody had verified is emptied first.
     Verified,
     /// Not at all.
     Never,

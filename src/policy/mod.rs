@@ -179,6 +179,17 @@ pub struct Missing {
     pub other: Vec<String>,
 }
 
+impl Missing {
+    /// Whether a verified e-mail is all that is missing.
+    #[must_use]
+    pub const fn is_verification_alone(&self) -> bool {
+        self.verification
+            && self.roles.is_empty()
+            && self.permissions.is_empty()
+            && self.other.is_empty()
+    }
+}
+
 /// One line of `portcullis routes`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct TableRow {

@@ -147,10 +147,17 @@ pub(super) fn deny(
     };
     let who = &identity.user().email;
     let another = another_account_address(&live.config, &next(live, asked, request));
-    let mut failure = failure
+    let failure = failure
         .explanation(Text::of("signed-in-as").with("who", &**who))
-        .explanation(lacking(&refusal.missing))
-        .explanation(Text::of("error-ask"))
+        .explanation(lacking(&refusal.missing));
+    // Whoever lacks nothing else helps themselves.
+    let failure = if refusal.missing.is_verification_alone() && live.config.mail.is_some() {
+        let page = portal_address(&live.config, "request-verify-token");
+        failure.link(Text::of("request-verify-again"), page)
+    } else {
+        failure.explanation(Text::of("error-ask"))
+    };
+    let mut failure = failure
         .link(Text::of("another-account"), another)
         .link(Text::of("account-heading"), portal_address(&live.config, "account"));
     if identity.user().is_superuser {

@@ -1,4 +1,4 @@
-//! Why nobody was signed in or linked, and what is answered (`accounts-http` section 7).
+//! Why nobody was signed in or linked, and what is answered (`docs/json-api.md`).
 
 use std::time::Duration;
 

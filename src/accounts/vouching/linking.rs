@@ -29,7 +29,8 @@ pub struct ShownLink {
 
 impl Accounts {
     /// The account of somebody a provider vouches for: the one that is linked; else the one that has the
-    /// e-mail, where both sides have verified it; else a new one.
+    /// e-mail, where the provider has verified it (one that nobody verified here is emptied first); else a new
+    /// one.
     pub(super) async fn account_of(
         &self,
         visit: &Visit,

@@ -29,7 +29,7 @@ pub(in crate::config) struct Provider {
     pub(in crate::config) who: Who,
     /// Make accounts for people who have none. Default: true, except with `who: anyone`.
     pub(in crate::config) register: Option<bool>,
-    /// Join an account of the same e-mail if both sides have it verified. Default: never.
+    /// Join the account of an e-mail that the provider has verified. Default: never.
     #[serde(default)]
     #[schemars(with = "Chosen<LinkByEmail>")]
     pub(in crate::config) link_by_email: Option<Chosen<LinkByEmail>>,

@@ -58,10 +58,10 @@ diagnosis-clock-remedy = Meist gehen die Uhren der Rechner verschieden: Die Verw
 forgot-heading = Passwort vergessen?
 forgot-what = Geben Sie die E-Mail-Adresse Ihres Kontos ein. Sie bekommen einen Link, mit dem Sie ein neues Passwort wählen können.
 forgot-send = Link senden
-forgot-too-many = Es wurde zu oft um Post gebeten. Bitte warten Sie eine Weile.
+forgot-too-many = Es wurden zu viele E-Mails angefordert. Bitte warten Sie eine Weile.
 check-mail-heading = Sehen Sie in Ihre Post
-check-mail-reset = Gibt es ein Konto für { $email }, so ist ein Link unterwegs, mit dem Sie ein neues Passwort wählen können. Er gilt einmal, eine Stunde lang.
-check-mail-nothing = Nach einigen Minuten ist nichts gekommen? Sehen Sie nach, ob es als unerwünscht aussortiert wurde und ob die Adresse stimmt.
+check-mail-reset = Gibt es ein Konto für { $email }, so ist ein Link unterwegs, mit dem Sie ein neues Passwort wählen können. Er gilt eine Stunde lang und nur einmal.
+check-mail-nothing = Ist nach einigen Minuten nichts gekommen? Sehen Sie im Spam-Ordner nach, und prüfen Sie, ob die Adresse stimmt.
 reset-heading = Neues Passwort wählen
 reset-password-hint = { $count ->
     [one] Mindestens ein Zeichen.
@@ -72,8 +72,8 @@ reset-set = Neues Passwort setzen
 ## Links
 
 link-over-heading = Dieser Link gilt nicht mehr
-link-over-reset = Ein Link zum Setzen eines Passworts gilt einmal, eine Stunde lang, und nur bis ein anderer erstellt wird oder sich Passwort oder E-Mail-Adresse ändern. Fordern Sie einen neuen an.
-link-over-verify = Ein Link zum Bestätigen einer E-Mail-Adresse gilt einmal, eine Stunde lang, und nur bis ein anderer erstellt wird oder sich die Adresse ändert. Fordern Sie einen neuen an.
+link-over-reset = Ein Link zum Setzen eines Passworts gilt nur einmal, eine Stunde lang, und nur, bis ein anderer erstellt wird oder sich Passwort oder E-Mail-Adresse ändern. Fordern Sie einen neuen an.
+link-over-verify = Ein Link zum Bestätigen einer E-Mail-Adresse gilt nur einmal, eine Stunde lang, und nur, bis ein anderer erstellt wird oder sich die Adresse ändert. Fordern Sie einen neuen an.
 link-too-many = Es gab zu viele Versuche. Bitte warten Sie eine Weile.
 verify-heading = E-Mail-Adresse bestätigen
 verify-what = Drücken Sie den Knopf, wenn { $email } Ihre E-Mail-Adresse ist und Sie damit hier ein Konto angelegt haben.
@@ -86,7 +86,7 @@ invitation-heading = Konto anlegen
 invitation-what = Sie sind eingeladen. Wählen Sie ein Passwort, und Ihr Konto ist angelegt.
 invitation-accept = Konto anlegen und anmelden
 invitation-over-heading = Diese Einladung gilt nicht mehr
-invitation-over-what = Eine Einladung gilt einmal, bis sie endet oder zurückgenommen wird, und nur mit dem Link des letzten Briefs. Bitten Sie den, der Sie eingeladen hat, um eine neue.
+invitation-over-what = Eine Einladung gilt nur einmal und nur, bis sie abläuft oder zurückgenommen wird; es zählt der Link aus der letzten E-Mail. Bitten Sie die Person, die Sie eingeladen hat, um eine neue.
 invitation-taken-heading = Sie haben schon ein Konto
 invitation-taken-what = Mit der E-Mail-Adresse dieser Einladung gibt es schon ein Konto. Melden Sie sich damit an.
 
@@ -96,7 +96,7 @@ set-up-heading = Das erste Verwaltungskonto anlegen
 set-up-what = Dieses Konto darf alles: Es ist ein Superuser und hat die Rolle { $role }.
 set-up-create = Konto anlegen und anmelden
 set-up-email-taken = Ein Konto mit dieser E-Mail-Adresse gibt es schon. Machen Sie es auf der Kommandozeile zum Verwaltungskonto, oder wählen Sie eine andere Adresse.
-set-up-over = Ein Link zum Einrichten gilt einmal, eine Stunde lang, und nur solange es kein Verwaltungskonto gibt.
+set-up-over = Ein Link zum Einrichten gilt nur einmal, eine Stunde lang, und nur, solange es kein Verwaltungskonto gibt.
 set-up-over-known = Gibt es schon ein Verwaltungskonto:
 set-up-over-unknown = Wenn nicht: Starten Sie das Gateway neu, das dann einen neuen Link ausgibt, oder rufen Sie { $command } auf.
 
@@ -107,18 +107,18 @@ password-hint = { $count ->
    *[other] Mindestens { $count } Zeichen.
 }
 password-too-short = { $count ->
-    [one] Das Passwort sollte mindestens ein Zeichen lang sein.
-   *[other] Das Passwort sollte mindestens { $count } Zeichen lang sein.
+    [one] Das Passwort muss mindestens ein Zeichen lang sein.
+   *[other] Das Passwort muss mindestens { $count } Zeichen lang sein.
 }
 password-too-long = { $count ->
-    [one] Das Passwort sollte höchstens ein Zeichen lang sein.
-   *[other] Das Passwort sollte höchstens { $count } Zeichen lang sein.
+    [one] Das Passwort darf höchstens ein Zeichen lang sein.
+   *[other] Das Passwort darf höchstens { $count } Zeichen lang sein.
 }
-password-has-email = Das Passwort sollte Ihre E-Mail-Adresse nicht enthalten.
-password-has-username = Das Passwort sollte Ihren Benutzernamen nicht enthalten.
-password-has-first-name = Das Passwort sollte Ihren Vornamen nicht enthalten.
-password-has-last-name = Das Passwort sollte Ihren Nachnamen nicht enthalten.
-password-has-organization = Das Passwort sollte den Namen Ihrer Organisation nicht enthalten.
+password-has-email = Das Passwort darf Ihre E-Mail-Adresse nicht enthalten.
+password-has-username = Das Passwort darf Ihren Benutzernamen nicht enthalten.
+password-has-first-name = Das Passwort darf Ihren Vornamen nicht enthalten.
+password-has-last-name = Das Passwort darf Ihren Nachnamen nicht enthalten.
+password-has-organization = Das Passwort darf den Namen Ihrer Organisation nicht enthalten.
 password-common = Das Passwort ist zu verbreitet.
 password-guessable = Das Passwort ist zu leicht zu erraten.
 password-rows = Das Passwort ist zu leicht zu erraten. Gerade Tastenreihen sind leicht zu erraten.
@@ -127,10 +127,10 @@ password-repeats = Das Passwort ist zu leicht zu erraten. Wiederholungen wie „
 password-repeated-words = Das Passwort ist zu leicht zu erraten. Wiederholungen wie „abcabcabc“ sind kaum schwerer zu erraten als „abc“.
 password-listed = Das Passwort ist zu leicht zu erraten. Es ist eines der häufigsten.
 password-nearly-listed = Das Passwort ist zu leicht zu erraten. Es ähnelt einem häufig verwendeten.
-password-sequences = Das Passwort ist zu leicht zu erraten. Folgen wie abc oder 6543 sind leicht zu erraten.
-password-years = Das Passwort ist zu leicht zu erraten. Jahre der letzten Zeit sind leicht zu erraten.
+password-sequences = Das Passwort ist zu leicht zu erraten. Folgen wie „abc“ oder „6543“ sind leicht zu erraten.
+password-years = Das Passwort ist zu leicht zu erraten. Jahreszahlen der letzten Zeit sind leicht zu erraten.
 password-word = Das Passwort ist zu leicht zu erraten. Ein einzelnes Wort ist leicht zu erraten.
-password-dates = Das Passwort ist zu leicht zu erraten. Daten sind oft leicht zu erraten.
+password-dates = Das Passwort ist zu leicht zu erraten. Datumsangaben sind oft leicht zu erraten.
 password-names = Das Passwort ist zu leicht zu erraten. Vor- und Nachnamen sind leicht zu erraten.
 
 ## Das Konto
@@ -155,14 +155,14 @@ account-permissions = Rechte
 account-no-permission = Sie haben keine Rechte.
 account-applications = Was Anwendungen erfahren
 account-by-default = Im Regelfall
-account-header = Feld
+account-header = Kopfzeile
 account-value = Wert
-account-no-header = Kein Feld: Woraus sie gemacht würden, fehlt oder ist nicht bestätigt.
+account-no-header = Keine Kopfzeile: Die Angaben dafür fehlen oder sind nicht bestätigt.
 account-nothing = Nichts.
 account-everywhere = Überall abmelden
 account-everywhere-hint = Überall heißt: in jedem Browser, auf jedem Gerät und in jedem Skript, das mit diesem Konto angemeldet ist.
 method-password = mit einem Passwort
-method-provider = mit dem Konto bei einem anderen Anbieter
+method-provider = über ein Konto bei einem Anbieter
 
 ## Registrieren
 
@@ -170,30 +170,30 @@ register-heading = Konto anlegen
 register-create = Konto anlegen
 register-closed = Hier kann niemand selbst ein Konto anlegen. Bitten Sie die Verwaltung dieser Website um eines.
 register-invite = Ein Konto gibt es hier nur auf Einladung. Bitten Sie die Verwaltung dieser Website um eine.
-register-too-many = Von hier aus wurden zu oft Konten angelegt. Bitte warten Sie eine Weile.
+register-too-many = Von hier aus wurden zu viele Konten angelegt. Bitte warten Sie eine Weile.
 email-domain = Adressen dieser Domain sind hier nicht zugelassen.
-check-mail-register = Eine Nachricht an { $email } ist unterwegs, mit einem Link, der sagt, wie es weitergeht. Er gilt einmal, eine Stunde lang.
-check-mail-verify = Gibt es ein Konto für { $email }, das noch nicht bestätigt ist, so ist ein Link unterwegs. Er gilt einmal, eine Stunde lang.
+check-mail-register = Eine Nachricht an { $email } ist unterwegs, mit einem Link, der weiterführt. Er gilt eine Stunde lang und nur einmal.
+check-mail-verify = Gibt es ein Konto für { $email }, das noch nicht bestätigt ist, so ist ein Link unterwegs. Er gilt eine Stunde lang und nur einmal.
 request-verify-what = Geben Sie die E-Mail-Adresse Ihres Kontos ein. Sie bekommen einen Link, der zeigt, dass die Adresse Ihre ist.
 request-verify-again = Den Link zum Bestätigen meiner Adresse noch einmal senden
-sign-in-deleted = Ihr Konto ist gelöscht, mit allem, was dazu gehörte.
+sign-in-deleted = Ihr Konto ist gelöscht, mit allem, was dazugehörte.
 
 ## Das Konto ändern
 
 save = Speichern
 back-to-account = Zurück zu Ihrem Konto
-field-current-password = Bisheriges Passwort
+field-current-password = Aktuelles Passwort
 field-new-email = Neue E-Mail-Adresse
 field-organization = Organisation (freiwillig)
 field-department = Abteilung (freiwillig)
 field-phone = Telefon (freiwillig)
-current-missing = Bitte geben Sie Ihr bisheriges Passwort ein.
+current-missing = Bitte geben Sie Ihr aktuelles Passwort ein.
 not-recent = Ihre Anmeldung liegt eine Weile zurück. Bitte melden Sie sich ab und wieder an, und versuchen Sie es dann noch einmal.
-current-wrong = Das ist nicht Ihr bisheriges Passwort.
+current-wrong = Das ist nicht Ihr aktuelles Passwort.
 email-taken = Diese Adresse gehört zu einem anderen Konto.
 profile-heading = Name und Profil ändern
 change-email-heading = E-Mail-Adresse ändern
-change-email-what = Ihre Adresse ist { $email }. Eine neue zählt, sobald Sie den Link geöffnet haben, der an sie gesendet wird. Sie werden überall sonst abgemeldet.
+change-email-what = Ihre Adresse ist { $email }. Eine neue gilt sofort, ist aber erst bestätigt, wenn Sie dem Link gefolgt sind, der an sie gesendet wird. Sie werden überall sonst abgemeldet.
 change-password-heading = Passwort ändern
 change-password-what = Sie werden überall sonst abgemeldet.
 account-done-profile = Ihr Profil ist geändert.
@@ -229,7 +229,7 @@ status-400-what = Die Anfrage war nicht zu verstehen. Prüfen Sie die Adresse, u
 status-401 = Nicht angemeldet
 status-401-what = Sie müssen sich anmelden, um diese Seite zu sehen.
 status-403 = Kein Zugriff
-status-403-what = Sie haben keinen Zugriff auf diese Seite. Sollten Sie ihn haben, so fragen Sie die Verwaltung.
+status-403-what = Sie haben keinen Zugriff auf diese Seite. Wenn Sie meinen, dass Sie ihn haben sollten, fragen Sie die Verwaltung.
 status-404 = Nicht gefunden
 status-404-what = Unter dieser Adresse gibt es keine Seite. Prüfen Sie, ob Sie sich vertippt haben.
 status-405 = Falsche Methode
@@ -257,7 +257,7 @@ status-504-what = Die Anwendung hinter dieser Adresse brauchte zu lange. Versuch
 error-unknown-who = Im Augenblick lässt sich nicht prüfen, wer Sie sind. Bitte versuchen Sie es in einer Minute noch einmal.
 error-sign-in-down = Die Anmeldung geht im Augenblick nicht. Bitte versuchen Sie es in einer Minute noch einmal.
 error-cross-site = Diese Anfrage kam von der Seite einer anderen Website und wurde nicht ausgeführt.
-error-foreign-form = Dieses Formular wurde von einer anderen Website gesendet und deshalb nicht angesehen.
+error-foreign-form = Dieses Formular wurde von einer anderen Website gesendet und deshalb nicht bearbeitet.
 error-form = Das Formular war nicht zu lesen.
 error-sign-in-first = Bitte melden Sie sich an, um dies zu sehen.
 error-network = Diese Adresse ist von dort, wo Sie sind, nicht zugänglich. Eine Anmeldung würde daran nichts ändern.
@@ -275,7 +275,7 @@ vouching-refused = { $provider } hat Sie nicht angemeldet. Bitte versuchen Sie e
 vouching-lost = Die Rückkehr von { $provider } hat nicht geklappt: Es hat zu lange gedauert, geschah in einem anderen Browser, oder Cookies sind gesperrt. Bitte beginnen Sie noch einmal.
 vouching-other-person = Es ist jetzt jemand anderes angemeldet als zu Beginn. Bitte beginnen Sie noch einmal.
 vouching-no-email = { $provider } nennt Ihre E-Mail-Adresse nicht, darum kann kein Konto für Sie angelegt werden.
-vouching-taken = Es gibt schon ein Konto mit dieser E-Mail-Adresse, oder { $provider } ist schon mit einem anderen Konto verknüpft. Melden Sie sich bei jenem Konto an und verknüpfen Sie { $provider } auf seiner Seite.
+vouching-taken = Es gibt schon ein Konto mit dieser E-Mail-Adresse, oder { $provider } ist schon mit einem anderen Konto verknüpft. Melden Sie sich mit jenem Konto an, und verknüpfen Sie { $provider } auf der Kontoseite.
 vouching-not-admitted = Mit diesem Konto von { $provider } dürfen Sie sich hier nicht anmelden.
 vouching-not-verified = Die E-Mail-Adresse Ihres Kontos ist noch nicht bestätigt. Bitte öffnen Sie den Link, der Ihnen geschickt wurde, und melden Sie sich dann noch einmal an.
 vouching-failed = { $provider } kann gerade nicht gefragt werden oder hat etwas geantwortet, dem nicht zu trauen ist. Bitte versuchen Sie es in einer Minute noch einmal.
@@ -285,7 +285,7 @@ links-linked-as = { $provider } ({ $email }), verknüpft { $at }
 links-link = { $provider } verknüpfen
 links-unlink = Verknüpfung mit { $provider } lösen
 link-from-elsewhere = Eine andere Website hat Sie hierher geschickt, darum wurde nichts verknüpft.
-unlink-last = Das ist der letzte Weg, sich bei Ihrem Konto anzumelden. Setzen Sie ein Passwort oder verknüpfen Sie einen anderen Anbieter, bevor Sie ihn lösen.
+unlink-last = Das ist der letzte Weg, sich mit Ihrem Konto anzumelden. Setzen Sie ein Passwort, oder verknüpfen Sie einen anderen Anbieter, bevor Sie diese Verknüpfung lösen.
 farewell-heading = Abgemeldet
 farewell-what = Sie sind hier abgemeldet und werden auch bei { $provider } abgemeldet.
 farewell-go-on = Weiter zu { $provider }

@@ -303,7 +303,8 @@ async fn the_command_line_invites_by_mail_or_where_none_is_sent_by_a_link() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let link = String::from_utf8(output.stdout).unwrap();
     let made = accept(&process.client(), "ann", &token_of(link.trim())).await.expect(201).json();
-    assert_eq!(made["email"], "ann@example.com");
+    // Who invited knew a name, which the guest was not asked for.
+    assert_eq!((&made["email"], &made["first_name"]), (&json!("ann@example.com"), &json!("Ann")));
     let closed = Gateway::builder(&YAML.replace("registration: invite", "registration: closed"));
     let process = closed.spawn().await;
     let refused = process.run(&["user", "invite", "ann@example.com"], "");

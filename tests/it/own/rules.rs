@@ -14,8 +14,8 @@ async fn signs_in(client: &Client, who: &str, password: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn registration_is_offered_only_where_it_is_open() {
     for (accounts, status, words) in [
-        ("{}", 403, "Nobody can create an account here"),
-        ("{ registration: invite }", 403, "takes an invitation"),
+        ("{}", 403, "Nobody can create an account here by themselves"),
+        ("{ registration: invite }", 403, "You need an invitation"),
         ("{ registration: open }", 200, "Create an account"),
     ] {
         let (_upstream, gateway) = start(accounts).await;

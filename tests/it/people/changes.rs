@@ -264,7 +264,9 @@ async fn another_site_changes_nobody_with_their_cookie() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_e_mail_carries_no_authority_before_it_is_verified() {
     let upstream = crate::upstream::Upstream::start();
-    let rule = "routes:\n  - { path: /team, upstream: app, allow: { users: [new@example.com] } }";
+    let rule = "routes:
+  - { path: /team, upstream: app, allow: { users: [new@example.com] } }
+  - { path: /verified, upstream: app, allow: { verified: true } }";
     let gateway = Gateway::builder(&super::YAML.replace("routes:", rule))
         .with("APP", &upstream.url())
         .key("mail", "{ from: no-reply@example.com, directory: mail }")
@@ -285,6 +287,10 @@ async fn another_e_mail_carries_no_authority_before_it_is_verified() {
     patch(&ann, "/users/me", &json!({ "email": "new@example.com" })).await.expect(200);
     assert_eq!(told().await, None);
     ann.get("/team").send().await.expect(403);
+    // The page of the refusal leads to what helps.
+    let page = ann.visit("/verified").send().await.expect(403).text();
+    let offer = "<a href=\"&#x2f;auth&#x2f;request-verify-token\">Send the link";
+    assert!(page.contains(offer) && !page.contains("administrator"), "{page}");
     // What was mailed to the former address verifies nothing of the new one.
     assert_eq!(verify(&former).await.expect(400).detail(), "VERIFY_USER_BAD_TOKEN");
     ann.get("/team").send().await.expect(403);

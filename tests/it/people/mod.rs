@@ -2,7 +2,7 @@
 
 mod changes;
 mod document;
-mod founding;
+mod guide;
 mod hostile;
 mod recorded;
 mod registration;

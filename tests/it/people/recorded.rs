@@ -1,5 +1,5 @@
-//! What `FastAPI` Users 15.0.5 answers to a table of bodies, recorded from a server with the founding guide's
-//! schemas, and that this gateway answers the same: status, code, and for every complaint its type and place.
+//! What `FastAPI` Users 15.0.5 answers to a table of bodies, recorded from a server whose users have names
+//! too, and that this gateway answers the same: status, code, and for every complaint its type and place.
 //!
 //! One thing differs in the table on purpose: a body that is no JSON is not looked at before it is known
 //! whether the caller may send one at all.

@@ -1,4 +1,4 @@
-//! Each row of `accounts-http` section 7 about providers, as a front end meets it.
+//! Each row of `docs/json-api.md` about providers, as a front end meets it.
 
 use std::time::Duration;
 

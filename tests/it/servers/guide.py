@@ -1,4 +1,4 @@
-"""The three tests of the guide this gateway began with (its section "Testing"), against a live URL."""
+"""Three tests that a guide to authentication with FastAPI Users ends with, against a live URL."""
 
 import asyncio
 import sys

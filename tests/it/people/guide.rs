@@ -1,4 +1,4 @@
-//! The founding guide's own tests, as a program against a running gateway.
+//! The tests of a guide to authentication with `FastAPI` Users, as a program against a running gateway.
 
 use std::process::Command;
 
@@ -16,13 +16,13 @@ routes:
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_three_tests_of_the_founding_guide_pass() {
+async fn the_three_tests_of_a_guide_to_fastapi_users_pass() {
     let upstream = Upstream::start();
     let process = Gateway::builder(YAML).with("APP", &upstream.url()).spawn().await;
     let arguments = ["user", "create-admin", "admin@example.com", "--password-stdin"];
     let made = process.run(&arguments, "admin");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/founding.py");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/guide.py");
     let url = format!("http://{}", process.address);
     let ran = tokio::task::spawn_blocking(move || {
         Command::new(python()).args([program, &url]).output().unwrap()
