@@ -183,7 +183,8 @@ pub fn form_failure(error: &FormError) -> Failure {
     Failure::new(status).explanation(Text::of("error-form")).cause(error.to_string())
 }
 
-fn unavailable() -> Failure {
+/// The answer where it cannot be told who somebody is.
+pub(super) fn unavailable() -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE)
         .explanation(Text::of("error-sign-in-down"))
         .header(RETRY_AFTER, HeaderValue::from_static("5"))

@@ -3,7 +3,6 @@
 //! The tokens of providers come here encrypted and leave as they came.
 
 use std::fmt;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ macro_rules! link_columns {
         "l.provider, l.subject, l.user_id, l.issuer, l.email, l.linked_at, l.last_sign_in, l.tokens"
     };
 }
+pub(super) use link_columns;
 
 /// An account at a provider.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -91,6 +91,8 @@ pub struct Sighting {
     pub next_check: Option<Timestamp>,
     /// The tokens by which it was asked, encrypted: where others are kept meanwhile, nothing is written.
     pub replaces: Option<Vec<u8>>,
+    /// What is recorded, as `grant` or `revoke`, of each role that is another.
+    pub event: Event,
 }
 
 impl fmt::Debug for Sighting {
@@ -124,13 +126,17 @@ pub struct Notice<'a> {
     pub once: ([u8; 32], Timestamp),
 }
 
-/// A link whose provider is to be asked again, taken by whoever got it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DueCheck {
-    /// The link.
-    pub link: LinkRow,
-    /// Whether a session that came from it lives.
-    pub has_session: bool,
+/// A link to be taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unlinking<'a> {
+    /// Whose.
+    pub user: Uuid,
+    /// Which.
+    pub key: &'a LinkKey,
+    /// The session that stays, though it came from it.
+    pub spared: Option<[u8; 32]>,
+    /// The providers that people can sign in by: a link to another is no way in.
+    pub providers: &'a [String],
 }
 
 impl Store {
@@ -292,7 +298,7 @@ impl Store {
             let row = connection.row(sql, &values).await?;
             let row = row.ok_or(StoreError::Conflict(Conflict::Gone))?;
             let user = row.cells().uuid()?;
-            let is_other = replace_roles(connection, key, user, roles).await?;
+            let is_other = replace_roles(connection, (key, user), roles, &seen.event).await?;
             if is_other {
                 changes::insert(connection, &Changed::User(user)).await?;
             }
@@ -301,18 +307,17 @@ impl Store {
         written.await
     }
 
-    /// Unlinks an account at a provider, ends the other sessions that came from it (not `but`) and takes
-    /// away the roles it gave. Says whether it was linked (only then is there an event).
+    /// Unlinks an account at a provider, ends the other sessions that came from it and takes away the
+    /// roles it gave. Says whether it was linked (only then is there an event).
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::LastWayIn`].
     pub async fn delete_link(
         &self,
-        user: Uuid,
-        key: &LinkKey,
-        but: Option<[u8; 32]>,
+        unlinking: &Unlinking<'_>,
         event: &Event,
     ) -> Result<bool, StoreError> {
+        let Unlinking { user, key, spared, providers } = *unlinking;
         let deleted = self.pool.write(async |connection| {
             // Holds the account: of two links that go at once the later sees that it is the last.
             let sql =
@@ -325,15 +330,18 @@ impl Store {
             if connection.execute(sql, values).await? == 0 {
                 return Ok(false);
             }
-            let sql = "SELECT l.provider FROM linked_accounts l WHERE l.user_id = $1 LIMIT 1";
-            let has_other = connection.row(sql, values![user]).await?.is_some();
+            let sql = "SELECT l.provider FROM linked_accounts l WHERE l.user_id = $1";
+            let others = connection.rows(sql, values![user]).await?;
+            let others = others.iter().map(|row| row.cells().text());
+            let others = others.collect::<Result<Vec<_>, _>>()?;
+            let has_other = others.iter().any(|provider| providers.contains(provider));
             if !has_password && !has_other {
                 return Err(StoreError::Conflict(Conflict::LastWayIn));
             }
             let sql = "DELETE FROM sessions WHERE provider = $1 AND provider_subject = $2 \
                  AND id <> $3";
-            let but = but.unwrap_or_default();
-            connection.execute(sql, values![&*key.provider, &*key.subject, &but]).await?;
+            let spared = spared.unwrap_or_default();
+            connection.execute(sql, values![&*key.provider, &*key.subject, &spared]).await?;
             changes::insert(connection, &Changed::User(user)).await?;
             events::insert(connection, event).await?;
             Ok(true)
@@ -368,7 +376,7 @@ impl Store {
             if connection.execute(sql, &values).await? == 0 {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
-            if replace_roles(connection, &link.key, link.user, &[]).await? {
+            if replace_roles(connection, (&link.key, link.user), &[], event).await? {
                 changes::insert(connection, &Changed::User(link.user)).await?;
             }
             delete_sessions(connection, provider, Some(subject), None, event).await.map(drop)
@@ -394,43 +402,6 @@ impl Store {
             delete_sessions(connection, provider, *subject, *session, event).await
         });
         ended.await
-    }
-
-    /// Takes links whose providers are to be asked again, at most `limit`: nobody else gets them before
-    /// `retry` has passed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn find_due_checks(
-        &self,
-        now: Timestamp,
-        retry: Duration,
-        limit: u32,
-    ) -> Result<Vec<DueCheck>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            link_columns!(),
-            ", l.next_check, EXISTS (SELECT 1 FROM sessions s WHERE s.provider = l.provider \
-             AND s.provider_subject = l.subject AND s.expires_at > $1) FROM linked_accounts l \
-             WHERE l.next_check <= $1 ORDER BY l.next_check LIMIT $2"
-        );
-        let rows =
-            self.pool.read(async |connection| connection.rows(SQL, values![now, limit]).await);
-        let mut taken = Vec::new();
-        for row in rows.await? {
-            let mut cells = row.cells();
-            let (link, due) = (read_link(&mut cells)?, cells.time()?);
-            let has_session = cells.bool()?;
-            // Nobody's session depends on it: asked again after the next sign-in.
-            let next = has_session.then(|| now.after(retry));
-            let sql = "UPDATE linked_accounts SET next_check = $4 \
-                 WHERE provider = $1 AND subject = $2 AND next_check = $3";
-            let values = values![&*link.key.provider, &*link.key.subject, due, next];
-            if self.pool.execute(sql, values).await? > 0 {
-                taken.push(DueCheck { link, has_session });
-            }
-        }
-        Ok(taken)
     }
 }
 
@@ -513,13 +484,20 @@ async fn hand_over(connection: &mut Connection, user: Uuid) -> Result<(), StoreE
     changes::insert(connection, &Changed::User(user)).await
 }
 
-/// Puts roles in the place of those that the link gave; says whether they are others.
+/// Puts roles in the place of those that the link gave; says whether they are others. Each that is
+/// another is recorded with what `event` says of the occasion.
 async fn replace_roles(
     connection: &mut Connection,
-    key: &LinkKey,
-    user: Uuid,
+    (key, user): (&LinkKey, Uuid),
     roles: &[String],
+    event: &Event,
 ) -> Result<bool, StoreError> {
+    let record = |kind: &str, role: &str| Event {
+        kind: kind.to_owned(),
+        user: Some(user),
+        detail: format!("{role} by {}", key.provider),
+        ..event.clone()
+    };
     let (provider, subject) = (key.provider.as_str(), key.subject.as_str());
     let sql = "SELECT v.role FROM provider_roles v WHERE v.provider = $1 AND v.subject = $2";
     let rows = connection.rows(sql, values![provider, subject]).await?;
@@ -529,17 +507,19 @@ async fn replace_roles(
         is_other = true;
         let sql = "DELETE FROM provider_roles WHERE provider = $1 AND subject = $2 AND role = $3";
         connection.execute(sql, values![provider, subject, &**role]).await?;
+        events::insert(connection, &record("revoke", role)).await?;
     }
     for role in roles.iter().filter(|role| !had.contains(role)) {
         is_other = true;
         let sql = "INSERT INTO provider_roles (provider, subject, user_id, role) \
              VALUES ($1, $2, $3, $4) ON CONFLICT (provider, subject, role) DO NOTHING";
         connection.execute(sql, values![provider, subject, user, &**role]).await?;
+        events::insert(connection, &record("grant", role)).await?;
     }
     Ok(is_other)
 }
 
-fn read_link(cells: &mut Cells<'_>) -> Result<LinkRow, StoreError> {
+pub(super) fn read_link(cells: &mut Cells<'_>) -> Result<LinkRow, StoreError> {
     Ok(LinkRow {
         key: LinkKey { provider: cells.text()?, subject: cells.text()? },
         user: cells.uuid()?,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 mod changes;
+mod checks;
 mod events;
 mod expiry;
 mod failure;
@@ -35,8 +36,9 @@ mod users;
 
 use pool::Pool;
 
+pub use checks::DueCheck;
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
-pub use links::{DueCheck, LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting};
+pub use links::{LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting, Unlinking};
 pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
 
 use crate::clock::{Clock, Timestamp};

@@ -8,7 +8,7 @@ use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::users::{self, user_columns};
 use super::{
     Changed, Conflict, EndSessions, Event, LinkKey, LoadedSession, SessionKind, SessionOrigin,
-    SessionRow, SignIn, Store, StoreError, changes, events, links,
+    SessionRow, SignIn, Store, StoreError, changes, checks, events, links,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Method, RoleGrant};
@@ -57,6 +57,7 @@ impl Store {
             if let Some(origin) = &session.origin {
                 links::update_sign_in(connection, origin, session).await?;
             }
+            checks::wake(connection, session).await?;
             insert(connection, session).await?;
             if let Some(replaced) = sign_in.replaces {
                 delete(connection, EndSessions::One(replaced)).await?;

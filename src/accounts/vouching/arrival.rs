@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::linking::who_links;
+use super::recheck::next_check;
 use super::state::{Errand, State, digest_of, was_repeated};
 use super::{VouchError, address, keeping, too_long};
 use crate::accounts::sign_in::{Wanted, opening_of};
@@ -148,7 +149,7 @@ impl Accounts {
             None => self.sign_in_vouched(visit, provider, vouched).await,
             Some(identity) => {
                 let user = self.link(visit, provider.settings(), &vouched, identity).await?;
-                self.see(provider, &vouched).await?;
+                self.see(visit, provider, &vouched).await?;
                 Ok((user, None))
             }
         }
@@ -170,12 +171,13 @@ impl Accounts {
                 return Err(error);
             }
         };
-        self.see(provider, &vouched).await?;
+        self.see(visit, provider, &vouched).await?;
         if self.people.rules().require_verified && !user.is_verified {
             self.record_turned_away(settings, &vouched, &from, &VouchError::NotVerified);
             return Err(VouchError::NotVerified);
         }
-        let old = visit.cookie_identity(&self.sessions).await.ok().flatten();
+        let old = visit.cookie_identity(&self.sessions).await;
+        let old = old.map_err(|_| VouchError::Unrecognised)?;
         let wanted = Wanted::Cookie { remember: false };
         let mut opening = opening_of(&user, wanted, &from, visit.now);
         opening.method = Method::Provider;
@@ -191,7 +193,12 @@ impl Accounts {
 
     /// Writes down what a provider that has just vouched for somebody said: roles, in force at once, and
     /// what it is to be asked by later.
-    async fn see(&self, provider: &Provider, vouched: &Vouched) -> Result<(), VouchError> {
+    async fn see(
+        &self,
+        visit: &Visit,
+        provider: &Provider,
+        vouched: &Vouched,
+    ) -> Result<(), VouchError> {
         let settings = provider.settings();
         let key = key_of(settings, vouched);
         let now = self.people.now();
@@ -199,15 +206,17 @@ impl Accounts {
         let former = former.and_then(|(link, _)| link.tokens);
         let former = keeping::open(&self.sessions, &key, former.as_deref());
         let tokens = keeping::renewed(&vouched.tokens, former);
-        let checks = settings.recheck.filter(|_| provider.can_be_asked(&tokens));
+        let sealed = keeping::seal(&self.sessions, &key, &tokens);
+        let next_check = sealed.as_ref().and_then(|_| next_check(provider, &tokens, now));
         let sighting = Sighting {
             issuer: vouched.issuer.clone(),
             email: vouched.email.clone(),
-            tokens: keeping::seal(&self.sessions, &key, &tokens),
+            tokens: sealed,
             roles: vouched.roles.clone(),
             at: now,
-            next_check: checks.map(|every| now.after(every)),
+            next_check,
             replaces: None,
+            event: visit.actor().event(now, "grant", None),
             key,
         };
         if let Some(user) = self.people.store().update_link(&sighting).await? {
@@ -240,9 +249,12 @@ impl Accounts {
         self.metrics.counters.signed_in(match outcome {
             Ok(_) => SignInOutcome::Succeeded,
             Err(VouchError::TooMany(_)) => SignInOutcome::Limited,
-            Err(VouchError::Store(_) | VouchError::Session(_) | VouchError::Provider(_)) => {
-                SignInOutcome::Error
-            }
+            Err(
+                VouchError::Store(_)
+                | VouchError::Session(_)
+                | VouchError::Unrecognised
+                | VouchError::Provider(_),
+            ) => SignInOutcome::Error,
             Err(
                 VouchError::Unknown
                 | VouchError::Refused(_)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::accounts::visit::store_failure;
+use crate::accounts::visit::{store_failure, unavailable};
 use crate::identity::provider::ProviderError;
 use crate::session::OpenError;
 use crate::store::{Conflict, StoreError};
@@ -60,6 +60,9 @@ pub enum VouchError {
     /// Too many attempts that were none, or too much under way: 429.
     #[error("too many attempts")]
     TooMany(Duration),
+    /// It cannot be told now who this browser is signed in as.
+    #[error("the former session cannot be looked up")]
+    Unrecognised,
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] StoreError),
@@ -146,6 +149,7 @@ impl VouchError {
             | Self::Provider(_)
             | Self::BadCode(_)
             | Self::TooMany(_)
+            | Self::Unrecognised
             | Self::Store(_)
             | Self::Session(_) => None,
         }
@@ -169,6 +173,7 @@ impl VouchError {
             Self::Unknown
             | Self::Anonymous
             | Self::TooMany(_)
+            | Self::Unrecognised
             | Self::Store(_)
             | Self::Session(_) => return None,
         })
@@ -199,6 +204,7 @@ impl VouchError {
             | Self::NotVerified
             | Self::NotAdmitted => StatusCode::BAD_REQUEST,
             Self::TooMany(after) => return Failure::too_many(*after),
+            Self::Unrecognised => return unavailable(),
             Self::Store(_) | Self::Session(_) => return self.unplanned(),
         };
         let failure = match self.words(provider) {

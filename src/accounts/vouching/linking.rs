@@ -12,7 +12,7 @@ use crate::config::{self, LinkByEmail, ProviderKind};
 use crate::identity::provider::Vouched;
 use crate::identity::user::{User, fold_email, normalise_email};
 use crate::session::Identity;
-use crate::store::{Changed, Conflict, LinkKey, NewLink, NewUser, StoreError};
+use crate::store::{Changed, Conflict, LinkKey, NewLink, NewUser, StoreError, Unlinking};
 
 /// A link as its owner sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -220,8 +220,11 @@ impl Accounts {
         let mut event = from.event(self.people.now(), "unlink", Some(user));
         event.actor = identity.user().email.to_string();
         event.detail.clone_from(&key.provider);
-        let own = Some(identity.session().id);
-        let was_linked = self.people.store().delete_link(user, key, own, &event).await?;
+        let providers = self.vouching.list();
+        let providers: Vec<_> = providers.iter().map(|one| one.settings().name.clone()).collect();
+        let spared = Some(identity.session().id);
+        let unlinking = Unlinking { user, key, spared, providers: &providers };
+        let was_linked = self.people.store().delete_link(&unlinking, &event).await?;
         self.sessions.apply(&Changed::User(user));
         Ok(was_linked)
     }

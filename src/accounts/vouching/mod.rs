@@ -13,6 +13,7 @@ mod recheck;
 mod state;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -44,6 +45,8 @@ struct Inner {
     providers: ArcSwap<Providers>,
     /// By name, so that one that is slow takes no place from another; those that are configured.
     redeeming: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    /// Whether it was said that kept tokens cannot be opened.
+    has_unreadable: AtomicBool,
 }
 
 impl Vouching {
@@ -51,7 +54,8 @@ impl Vouching {
     #[must_use]
     pub fn none() -> Self {
         let redeeming = Mutex::default();
-        Self { inner: Arc::new(Inner { providers: ArcSwap::default(), redeeming }) }
+        let (providers, has_unreadable) = (ArcSwap::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { providers, redeeming, has_unreadable }) }
     }
 
     /// The providers of a configuration.

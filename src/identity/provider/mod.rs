@@ -26,7 +26,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, ProviderKind};
 
 pub use error::{IdTokenFault, ProviderError};
@@ -256,13 +256,15 @@ impl Provider {
         }
     }
 
-    /// Whether there is anything in these tokens by which [`Self::recheck`] could ask.
+    /// Whether there is anything in these tokens by which [`Self::recheck`] could ask at that time.
     #[must_use]
-    pub fn can_be_asked(&self, kept: &Tokens) -> bool {
+    pub fn can_be_asked(&self, kept: &Tokens, at: Timestamp) -> bool {
         match &self.speech {
             Speech::OpenId(_) => kept.refresh.is_some(),
             // By the access token itself, for as long as it is good.
-            Speech::OAuth2(_) => true,
+            Speech::OAuth2(_) => {
+                kept.refresh.is_some() || kept.expires_at.is_none_or(|end| end > at)
+            }
         }
     }
 

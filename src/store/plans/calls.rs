@@ -6,7 +6,7 @@ use super::super::{
     Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind,
     LinkKey, LinkRow, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind,
     SessionOrigin, SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError,
-    TokenKind, UserChange, UserToken,
+    TokenKind, Unlinking, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -159,6 +159,7 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
         at: AT,
         next_check: Some(AT),
         replaces: None,
+        event: event(),
     };
     store.update_link(&seen(&["staff"])).await?;
     store.update_link(&seen(&[])).await?;
@@ -176,9 +177,12 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     let Some((link, _)) = store.find_link(&key).await? else { return Ok(()) };
     let sealed = Some(b"sealed".to_vec());
     store.update_link(&Sighting { tokens: sealed.clone(), ..seen(&["staff"]) }).await?;
-    store.delete_vouching(&LinkRow { tokens: sealed, ..link }, AT, &event()).await?;
+    let link = LinkRow { tokens: sealed, ..link };
+    store.delete_check(&link).await?;
+    store.delete_vouching(&link, AT, &event()).await?;
     store.insert_spent(&[9; 32], AT).await?;
-    store.delete_link(user.id, &key, None, &event()).await.map(drop)
+    let unlinking = Unlinking { user: user.id, key: &key, spared: None, providers: &[] };
+    store.delete_link(&unlinking, &event()).await.map(drop)
 }
 
 async fn call_transfer(store: &Store) -> Result<(), StoreError> {

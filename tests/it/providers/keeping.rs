@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::{Site, me, person};
 use crate::raw::Client;
@@ -78,6 +79,41 @@ async fn oid_08_whom_a_provider_no_longer_vouches_for_is_signed_out_within_the_h
     own.get("/auth/users/me").send().await.expect(200);
     let requests = site.provider.requests().await;
     assert!(requests["/token"] >= 6, "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_configured_no_more_vouches_for_nobody() {
+    let users = json!({ "ann": person("ann@corp.example", &["nights"]) });
+    let site = Site::start_with(users, HOURLY, |builder| {
+        builder.key("sessions", "{ idle: 12h, lifetime: 12h }")
+    })
+    .await;
+    let ann = site.sign_in("ann").await;
+    site.gateway.reload("{ corp: {", "{ firm: {");
+    me(&ann).await;
+    site.gateway.pass(Duration::from_secs(3_601)).await;
+    assert!(is_over(&ann).await);
+    let events = site.wait_for_events("sign-out", 1).await;
+    assert_eq!(events[0].detail, "corp: no longer configured");
+    assert_eq!(site.events("revoke").await[0].detail, "night by corp");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_signed_in_while_the_former_session_cannot_be_looked_up() {
+    let site = Site::start(json!({ "ann": person("ann@corp.example", &[]) })).await;
+    let client = site.gateway.person("bob").sign_in().await;
+    let back = site.away(&client, "/auth/corp/authorize", "ann").await;
+    let Site { provider: _provider, gateway, upstream: _upstream } = site;
+    let database = gateway.file.with_file_name("portcullis.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut database = options.connect().await.unwrap();
+    let broken = "UPDATE sessions SET method = 'unheard of'";
+    database.execute(broken).await.unwrap();
+    database.close().await.unwrap();
+    let gateway = gateway.restart_with(&[]).await;
+    client.visit(&back).navigating_from("cross-site").send().await.expect(503);
+    let events = gateway.running.store().list_events(None, 100).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "sign-in").count(), 1, "bob's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

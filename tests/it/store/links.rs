@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis::identity::user::{Method, RoleGrant, User};
 use portcullis::store::{
     Changed, Conflict, LinkKey, LinkRow, NewLink, NewUser, Notice, SessionOrigin, SessionRow,
-    Sighting, StoreError,
+    Sighting, StoreError, Unlinking,
 };
 
 use super::{
@@ -25,11 +25,19 @@ contract! {
     nobody_signs_in_by_a_link_that_is_gone
     sessions_of_a_provider_end_by_person_and_by_its_session
     a_check_is_taken_once_and_only_for_living_sessions
+    roles_of_a_provider_are_checked_in_sessions_of_any_kind
+    each_role_a_provider_gives_or_takes_is_recorded
     what_may_come_once_comes_once
 }
 
 fn key(subject: &str) -> LinkKey {
     LinkKey { provider: "corp".to_owned(), subject: subject.to_owned() }
+}
+
+fn unlinking<'a>(user: &User, key: &'a LinkKey) -> Unlinking<'a> {
+    static PROVIDERS: std::sync::LazyLock<[String; 1]> =
+        std::sync::LazyLock::new(|| ["corp".to_owned()]);
+    Unlinking { user: user.id, key, spared: None, providers: &*PROVIDERS }
 }
 
 impl Bed {
@@ -52,6 +60,7 @@ impl Bed {
             at: self.clock.now(),
             next_check: None,
             replaces: None,
+            event: event("grant"),
         }
     }
 
@@ -264,16 +273,25 @@ async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
     let (own, other) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
     let second = bed.sign_in_by(&ann, "2", "c").await;
     let unlink = async |subject: &str| {
-        bed.store.delete_link(ann.id, &key(subject), Some(own.id), &event("unlink")).await
+        let key = key(subject);
+        let unlinking = Unlinking { spared: Some(own.id), ..unlinking(&ann, &key) };
+        bed.store.delete_link(&unlinking, &event("unlink")).await
     };
     let bob = bed.person("bob").await;
-    let foreign = bed.store.delete_link(bob.id, &key("1"), None, &event("unlink")).await;
+    let first = key("1");
+    let foreign = bed.store.delete_link(&unlinking(&bob, &first), &event("unlink")).await;
     assert!(!foreign.unwrap(), "somebody else's");
     assert!(unlink("1").await.unwrap() && !unlink("1").await.unwrap());
     assert!(bed.lives(&own).await && bed.lives(&second).await && !bed.lives(&other).await);
     assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
     assert_eq!(refused(unlink("2").await), Conflict::LastWayIn);
-    assert_eq!(bed.links_of(&ann).await.len(), 1);
+    let former = NewLink {
+        key: LinkKey { provider: "former".to_owned(), subject: "1".to_owned() },
+        ..bed.link_to("1")
+    };
+    bed.store.insert_link(ann.id, &former, &event("link")).await.unwrap();
+    assert_eq!(refused(unlink("2").await), Conflict::LastWayIn, "of no provider there is");
+    assert_eq!(bed.links_of(&ann).await.len(), 2);
     bed.store.update_user(ann.id, &password(hash(2)), OPERATOR, &event("update")).await.unwrap();
     assert!(unlink("2").await.unwrap());
     let events = bed.store.list_events(None, 50).await.unwrap();
@@ -287,10 +305,8 @@ async fn of_two_links_taken_away_at_once_one_stays(bed: Bed) {
     let other = bed.again(portcullis::store::Migrate::Never).await.unwrap();
     let (first, second) = (key("1"), key("2"));
     let gone = event("unlink");
-    let (a, b) = tokio::join!(
-        bed.store.delete_link(ann.id, &first, None, &gone),
-        other.delete_link(ann.id, &second, None, &gone),
-    );
+    let (a, b) = (unlinking(&ann, &first), unlinking(&ann, &second));
+    let (a, b) = tokio::join!(bed.store.delete_link(&a, &gone), other.delete_link(&b, &gone),);
     assert_eq!([&a, &b].iter().filter(|done| done.is_ok()).count(), 1, "{a:?} {b:?}");
     assert_eq!(bed.links_of(&ann).await.len(), 1);
 }
@@ -372,6 +388,66 @@ async fn a_check_is_taken_once_and_only_for_living_sessions(bed: Bed) {
     bed.clock.advance(hour);
     let again = take().await;
     assert_eq!(again.iter().map(|due| &*due.link.key.subject).collect::<Vec<_>>(), ["1"]);
+}
+
+async fn roles_of_a_provider_are_checked_in_sessions_of_any_kind(bed: Bed) {
+    let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
+    bed.link(&ann, "1").await;
+    bed.link(&bob, "2").await;
+    let hour = Duration::from_hours(1);
+    let seen = |subject: &str, roles: &[&str]| Sighting {
+        next_check: Some(bed.clock.now().after(hour)),
+        ..bed.seen(subject, roles)
+    };
+    bed.store.update_link(&seen("1", &["night"])).await.unwrap();
+    bed.store.update_link(&seen("2", &[])).await.unwrap();
+    let take = async || {
+        let taken = bed.store.find_due_checks(bed.clock.now(), hour, 10).await.unwrap();
+        let taken = taken.into_iter().map(|due| (due.link.key.subject, due.has_session));
+        taken.collect::<Vec<_>>()
+    };
+    let found = |subject: &str, has_session| (subject.to_owned(), has_session);
+    bed.clock.advance(hour);
+    assert_eq!(take().await, [found("1", false), found("2", false)], "nobody is signed in");
+    bed.clock.advance(hour);
+    assert_eq!(take().await, []);
+    // By a password. A link that gives neither roles nor sessions matters to nobody.
+    bed.sign_in(&ann).await;
+    bed.sign_in(&bob).await;
+    let mut taken = take().await;
+    taken.sort();
+    assert_eq!(taken, [found("1", true), found("2", false)]);
+    let link = bed.links_of(&ann).await.remove(0);
+    bed.store.delete_check(&link).await.unwrap();
+    bed.clock.advance(hour);
+    bed.sign_in(&ann).await;
+    assert_eq!(take().await, [], "never to be asked again");
+}
+
+async fn each_role_a_provider_gives_or_takes_is_recorded(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    for roles in [&["night", "staff"][..], &["night", "staff"], &["night"]] {
+        bed.store.update_link(&bed.seen("1", roles)).await.unwrap();
+    }
+    let link = bed.links_of(&ann).await.remove(0);
+    bed.store.delete_vouching(&link, bed.clock.now(), &event("sign-out")).await.unwrap();
+    let events = bed.store.list_events(Some(ann.id), 50).await.unwrap();
+    let mut told: Vec<_> = events
+        .iter()
+        .filter(|event| ["grant", "revoke", "sign-out"].contains(&&*event.kind))
+        .map(|event| (&*event.kind, &*event.detail))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            ("grant", "night by corp"),
+            ("grant", "staff by corp"),
+            ("revoke", "night by corp"),
+            ("revoke", "staff by corp"),
+        ]
+    );
 }
 
 async fn what_may_come_once_comes_once(bed: Bed) {

@@ -298,6 +298,10 @@ async fn a_field_map_finds_what_it_names_and_a_subject_has_to_be_an_id() {
         let error = redeem(&provider).await.unwrap_err();
         assert!(matches!(error, ProviderError::Malformed(_)), "{id}: {error}");
     }
-    let over = Tokens { expires_at: Some(Timestamp::from_seconds(0)), ..ann.tokens };
+    let end = Timestamp::from_seconds(0);
+    let over = Tokens { expires_at: Some(end), ..ann.tokens };
+    let before = end.before(std::time::Duration::from_secs(1));
+    assert!(provider.can_be_asked(&over, before) && !provider.can_be_asked(&over, end));
+    assert!(provider.can_be_asked(&Tokens { refresh: Some("r".into()), ..over.clone() }, end));
     assert_eq!(provider.recheck(&over, "7").await.unwrap_err(), ProviderError::NothingToAskBy);
 }
