@@ -93,8 +93,8 @@ async fn pages_link_and_unlink_with_the_current_password() {
     send(link, &[("sure", "1")]).await.expect(422);
     send(link, &[("sure", "1"), ("current_password", "wrong")]).await.expect(422);
     assert!(flow_cookies(&ann).is_empty());
-    let sent = send(link, &[("sure", "1"), ("current_password", PASSWORD)]).await.expect(200);
-    let url = sent.header("refresh").unwrap().strip_prefix("0; url=").unwrap().to_owned();
+    let gone = send(link, &[("sure", "1"), ("current_password", PASSWORD)]).await.expect(200);
+    let url = gone.header("refresh").unwrap().strip_prefix("0; url=").unwrap().to_owned();
     assert!(url.starts_with(&site.provider.issuer()), "{url}");
     let back = site.callback(&url, "ann").await;
     ann.visit(&back).navigating_from("cross-site").send().await.expect(303);
