@@ -159,7 +159,8 @@ const FORMS: &[(&str, &str, Admits)] = &[
     ("Page::Invitation", "invitation", Anybody),
     ("Page::Link(kind)", "reset-password", Anybody),
     ("Page::Link(kind)", "verify", Anybody),
-    ("Page::Unlink", "associate/corp/unlink", SignedIn),
+    ("Page::Confirm(what)", "associate/corp/link", SignedIn),
+    ("Page::Confirm(what)", "associate/corp/unlink", SignedIn),
 ];
 
 const PROVIDER: &str =
