@@ -153,6 +153,9 @@ impl Store {
             " FROM linked_accounts l JOIN users u ON u.id = l.user_id \
              WHERE l.provider = $1 AND l.subject = $2"
         );
+        if key.subject.contains('\0') {
+            return Ok(None); // PostgreSQL would refuse the statement.
+        }
         let values = values![&*key.provider, &*key.subject];
         let row = self.pool.read(async |connection| connection.row(SQL, values).await).await?;
         let read = |row: super::sql::Row| {
