@@ -69,7 +69,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Mistake`]: [`Mistake::Closed`], [`Mistake::Domain`], [`Mistake::Password`], and
-    /// [`Conflict::Email`](crate::store::Conflict::Email) when taken.
+    /// [`Conflict::Email`] when taken.
     pub async fn register(
         &self,
         asked: Registration,
