@@ -187,9 +187,9 @@ impl Writer {
     /// A reference to the schema of a body.
     fn body(&mut self, shape: &Shape) -> Value {
         let properties: Map<String, Value> =
-            shape.fields.iter().map(|field| (field.name.to_owned(), schema_of(field))).collect();
+            shape.fields().map(|field| (field.name.to_owned(), schema_of(field))).collect();
         let needed: Vec<&str> =
-            shape.fields.iter().filter(|field| field.is_needed).map(|field| field.name).collect();
+            shape.fields().filter(|field| field.is_needed).map(|field| field.name).collect();
         let schema = json!({ "type": "object", "properties": properties, "required": needed });
         self.bodies.insert(shape.name.to_owned(), schema);
         json!({ "$ref": format!("#/components/schemas/{}", shape.name) })
@@ -299,7 +299,7 @@ mod tests {
         writer.body(&CHANGE);
         let schemas = writer.finish();
         let properties = schemas["UserUpdate"]["properties"].as_object().unwrap();
-        assert_eq!(properties.len(), CHANGE.fields.len());
+        assert_eq!(properties.len(), CHANGE.fields().count());
         assert_eq!(properties["password"]["type"], json!(["string", "null"]));
         assert_eq!(properties["is_active"]["type"], "boolean");
     }

@@ -52,7 +52,7 @@ impl Given {
             Sent::Other(value) => return Err(unprocessable(&[Complaint::NotAnObject(value)])),
         };
         let (mut given, mut complaints) = (Self::default(), Vec::new());
-        for field in shape.fields {
+        for field in shape.fields() {
             match read_field(field, fields.remove(field.name)) {
                 Ok(Some(held)) => drop(given.0.insert(field.name, held)),
                 Ok(None) => {}

@@ -9,8 +9,15 @@ pub(super) struct Shape {
     /// The fields are parameters of their own, as `FastAPI` has it: what is no object has none of them,
     /// and is not complained about as a whole.
     pub(super) is_embedded: bool,
+    /// Its fields, in the order of complaints, in groups that several bodies have.
+    groups: &'static [&'static [Field]],
+}
+
+impl Shape {
     /// Its fields, in the order of complaints.
-    pub(super) fields: &'static [Field],
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static Field> {
+        self.groups.iter().copied().flatten()
+    }
 }
 
 /// A field of a body.
@@ -61,32 +68,38 @@ const PASSWORD: Field = needed("password", Kind::Password);
 const TOKEN: Field = needed("token", Kind::Text);
 const NEW_EMAIL: Field = optional("email", Kind::Email, Null::Refused);
 const NEW_PASSWORD: Field = optional("password", Kind::Password, Null::Absent);
-const FIRST_NAME: Field = optional("first_name", Kind::Text, Null::Empty);
-const LAST_NAME: Field = optional("last_name", Kind::Text, Null::Empty);
-const ORGANIZATION: Field = optional("organization", Kind::Text, Null::Empty);
-const DEPARTMENT: Field = optional("department", Kind::Text, Null::Empty);
-const PHONE: Field = optional("phone", Kind::Text, Null::Empty);
+const CURRENT_PASSWORD: Field = optional("current_password", Kind::Password, Null::Absent);
+const NAMES: &[Field] = &[
+    optional("first_name", Kind::Text, Null::Empty),
+    optional("last_name", Kind::Text, Null::Empty),
+];
+const WORK: &[Field] = &[
+    optional("organization", Kind::Text, Null::Empty),
+    optional("department", Kind::Text, Null::Empty),
+    optional("phone", Kind::Text, Null::Empty),
+];
+/// Flags that are read and left out.
+const FLAGS_IN_VAIN: &[Field] = &flags(Null::Absent);
+const FLAGS: &[Field] = &flags(Null::Refused);
 
-const fn flag(name: &'static str, null: Null) -> Field {
-    optional(name, Kind::Flag, null)
+const fn flags(null: Null) -> [Field; 3] {
+    [
+        optional("is_active", Kind::Flag, null),
+        optional("is_superuser", Kind::Flag, null),
+        optional("is_verified", Kind::Flag, null),
+    ]
 }
 
-/// `POST register`. The flags are read and left out.
+/// `POST register`.
 pub(super) const REGISTER: Shape = Shape {
     name: "UserCreate",
     is_embedded: false,
-    fields: &[
-        EMAIL,
-        PASSWORD,
-        flag("is_active", Null::Absent),
-        flag("is_superuser", Null::Absent),
-        flag("is_verified", Null::Absent),
-        FIRST_NAME,
-        LAST_NAME,
-        ORGANIZATION,
-        DEPARTMENT,
-        PHONE,
-        optional("invitation", Kind::Text, Null::Absent),
+    groups: &[
+        &[EMAIL, PASSWORD],
+        FLAGS_IN_VAIN,
+        NAMES,
+        WORK,
+        &[optional("invitation", Kind::Text, Null::Absent)],
     ],
 };
 
@@ -94,53 +107,30 @@ pub(super) const REGISTER: Shape = Shape {
 pub(super) const INVITE: Shape = Shape {
     name: "InvitationCreate",
     is_embedded: false,
-    fields: &[EMAIL, optional("roles", Kind::List, Null::Absent), FIRST_NAME, LAST_NAME],
+    groups: &[&[EMAIL, optional("roles", Kind::List, Null::Absent)], NAMES],
 };
 
-/// `PATCH users/me`. The flags are read and left out.
+/// `PATCH users/me`.
 pub(super) const OWN_CHANGE: Shape = Shape {
     name: "OwnUpdate",
     is_embedded: false,
-    fields: &[
-        NEW_PASSWORD,
-        NEW_EMAIL,
-        flag("is_active", Null::Absent),
-        flag("is_superuser", Null::Absent),
-        flag("is_verified", Null::Absent),
-        FIRST_NAME,
-        LAST_NAME,
-        ORGANIZATION,
-        DEPARTMENT,
-        PHONE,
-        optional("current_password", Kind::Password, Null::Absent),
-    ],
+    groups: &[&[NEW_PASSWORD, NEW_EMAIL], FLAGS_IN_VAIN, NAMES, WORK, &[CURRENT_PASSWORD]],
 };
 
 /// `PATCH users/{id}`. The current password is that of a superuser who changes their own account.
 pub(super) const CHANGE: Shape = Shape {
     name: "UserUpdate",
     is_embedded: false,
-    fields: &[
-        NEW_PASSWORD,
-        NEW_EMAIL,
-        flag("is_active", Null::Refused),
-        flag("is_superuser", Null::Refused),
-        flag("is_verified", Null::Refused),
-        FIRST_NAME,
-        LAST_NAME,
-        ORGANIZATION,
-        DEPARTMENT,
-        PHONE,
-        optional("current_password", Kind::Password, Null::Absent),
-    ],
+    groups: &[&[NEW_PASSWORD, NEW_EMAIL], FLAGS, NAMES, WORK, &[CURRENT_PASSWORD]],
 };
 
 /// `POST forgot-password` and `POST request-verify-token`.
-pub(super) const ASK: Shape = Shape { name: "EmailBody", is_embedded: true, fields: &[EMAIL] };
+pub(super) const ASK: Shape = Shape { name: "EmailBody", is_embedded: true, groups: &[&[EMAIL]] };
 
 /// `POST verify`.
-pub(super) const VERIFY: Shape = Shape { name: "TokenBody", is_embedded: true, fields: &[TOKEN] };
+pub(super) const VERIFY: Shape =
+    Shape { name: "TokenBody", is_embedded: true, groups: &[&[TOKEN]] };
 
 /// `POST reset-password`.
 pub(super) const RESET: Shape =
-    Shape { name: "ResetBody", is_embedded: true, fields: &[TOKEN, PASSWORD] };
+    Shape { name: "ResetBody", is_embedded: true, groups: &[&[TOKEN, PASSWORD]] };
