@@ -4,10 +4,8 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
-use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::forms::{Browser, Purpose, TOKEN_FIELD};
 use super::sign_in::sign_in_address;
-use super::trail::diagnose;
 use super::{Portal, add_cookie, render};
 use crate::accounts::TypedEmail;
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
@@ -87,13 +85,10 @@ impl Portal {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let email = form.get("email").unwrap_or_default().trim().to_owned();
         let shown = Shown { email, ..Shown::default() };
-        let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, wish.purpose(), form.get(TOKEN_FIELD)) {
-            Ok(()) => {}
-            Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
-            }
-            Err(Unbound::Mismatch) => {
+        match self.is_current(visit, wish.purpose(), &form) {
+            Ok(true) => {}
+            Err(page) => return Ok(page),
+            Ok(false) => {
                 let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
                 return Ok(self.wish_form(visit, wish, StatusCode::FORBIDDEN, shown));
             }

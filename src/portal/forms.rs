@@ -10,11 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::accounts::visit::Visit;
+use super::Portal;
+use super::arrival::{explain, symptoms};
+use super::trail::diagnose;
+use crate::accounts::visit::{Answer, Visit};
 use crate::clock::Entropy;
 use crate::config::SessionCookie;
 use crate::session::{Identity, Sessions};
 use crate::web::cookies::{self, Attributes, Found};
+use crate::web::form::Form;
 
 /// What a form is for; a token made for one does not fit another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +108,26 @@ impl Browser {
     pub(super) fn set_cookie(&self, cookie: &SessionCookie) -> Option<HeaderValue> {
         let name = format!("{}{}", cookie_prefix(cookie), self.suffix);
         self.is_new.then(|| cookies::set(&name, &self.value, &attributes(cookie, None))).flatten()
+    }
+}
+
+impl Portal {
+    /// Whether a form without session is one that was shown to this browser of late: else it is to be shown
+    /// once more.
+    ///
+    /// # Errors
+    /// For a browser that keeps no cookie, the page that says so.
+    pub(super) fn is_current(
+        &self,
+        visit: &Visit,
+        purpose: Purpose,
+        form: &Form,
+    ) -> Result<bool, Answer> {
+        match check_browser(visit, self.accounts.sessions(), purpose, form.get(TOKEN_FIELD)) {
+            Ok(()) => Ok(true),
+            Err(Unbound::Mismatch) => Ok(false),
+            Err(Unbound::NoCookie) => Err(explain(visit, diagnose(&symptoms(visit)), None, None)),
+        }
     }
 }
 

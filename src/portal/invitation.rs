@@ -3,11 +3,9 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
-use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::forms::{Browser, Purpose, TOKEN_FIELD};
 use super::links::{hide_address, link_address};
 use super::sign_in::sign_in_address;
-use super::trail::diagnose;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Acceptance, InvitationState, Mistake};
@@ -70,12 +68,10 @@ impl Portal {
         let (token, first_name, last_name) = (text("token"), text("first_name"), text("last_name"));
         let shown = Shown { first_name, last_name, ..Shown::default() };
         let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, Purpose::Invitation, form.get(TOKEN_FIELD)) {
-            Ok(()) => {}
-            Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
-            }
-            Err(Unbound::Mismatch) => {
+        match self.is_current(visit, Purpose::Invitation, &form) {
+            Ok(true) => {}
+            Err(page) => return Ok(page),
+            Ok(false) => {
                 let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
                 let status = StatusCode::FORBIDDEN;
                 return self.invitation_page(visit, &token, status, |_| shown).await;

@@ -5,10 +5,8 @@ use http::header::{REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
-use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::forms::{Browser, Purpose, TOKEN_FIELD};
 use super::sign_in::{set_password_address, sign_in_address};
-use super::trail::diagnose;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, encode_query, form_failure, see_other, store_failure,
@@ -73,13 +71,10 @@ impl Portal {
     ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let token = form.get("token").unwrap_or_default();
-        let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, purpose_of(kind), form.get(TOKEN_FIELD)) {
-            Ok(()) => {}
-            Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
-            }
-            Err(Unbound::Mismatch) => {
+        match self.is_current(visit, purpose_of(kind), &form) {
+            Ok(true) => {}
+            Err(page) => return Ok(page),
+            Ok(false) => {
                 let error = Some(Text::of("form-out-of-date"));
                 return self.link_page(visit, kind, token, error).await;
             }

@@ -4,11 +4,9 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
 use super::forgot::Asked;
-use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::forms::{Browser, Purpose, TOKEN_FIELD};
 use super::sign_in::sign_in_address;
-use super::trail::diagnose;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Mistake, Registration};
@@ -51,13 +49,10 @@ impl Portal {
         self.need_open(visit)?;
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let shown = read_shown(&form);
-        let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, Purpose::Register, form.get(TOKEN_FIELD)) {
-            Ok(()) => {}
-            Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
-            }
-            Err(Unbound::Mismatch) => {
+        match self.is_current(visit, Purpose::Register, &form) {
+            Ok(true) => {}
+            Err(page) => return Ok(page),
+            Ok(false) => {
                 let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
                 return Ok(self.register_form(visit, StatusCode::FORBIDDEN, shown));
             }

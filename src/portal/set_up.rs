@@ -4,11 +4,9 @@ use http::StatusCode;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::arrival::{explain, symptoms};
-use super::forms::{Browser, Purpose, TOKEN_FIELD, Unbound, check_browser};
+use super::forms::{Browser, Purpose, TOKEN_FIELD};
 use super::links::{hide_address, link_address};
 use super::sign_in::sign_in_address;
-use super::trail::diagnose;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Draft, Mistake, SetUpRequest};
@@ -61,12 +59,10 @@ impl Portal {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let shown = read_shown(&form);
         let sessions = self.accounts.sessions();
-        match check_browser(visit, sessions, Purpose::SetUp, form.get(TOKEN_FIELD)) {
-            Ok(()) => {}
-            Err(Unbound::NoCookie) => {
-                return Ok(explain(visit, diagnose(&symptoms(visit)), None, None));
-            }
-            Err(Unbound::Mismatch) => {
+        match self.is_current(visit, Purpose::SetUp, &form) {
+            Ok(true) => {}
+            Err(page) => return Ok(page),
+            Ok(false) => {
                 let error = Some(Text::of("form-out-of-date"));
                 let shown = Shown { error, ..shown };
                 return Ok(self.set_up_form(visit, StatusCode::FORBIDDEN, shown));
