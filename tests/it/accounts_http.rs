@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use portcullis::accounts::Actor;
-use portcullis::clock::Timestamp;
-use portcullis::identity::user::Profile;
-use portcullis::store::{Event, NewUser};
 use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions, Connection, Executor};
 use uuid::Uuid;
@@ -404,29 +400,10 @@ async fn where_an_account_was_used_others_failures_do_not_lock_it_out() {
 async fn an_outdated_hash_is_replaced_after_the_answer() {
     let (_upstream, gateway) = start().await;
     let store = gateway.running.store();
-    let id = Uuid::from_u128(42);
-    let old = bcrypt::hash(PASSWORD, 4).unwrap();
-    let user = NewUser {
-        email: email("old"),
-        email_folded: email("old"),
-        password_hash: Some(old.clone()),
-        profile: Profile::default(),
-        is_active: true,
-        is_verified: true,
-        ..NewUser::default()
-    };
-    let event = Event {
-        at: Timestamp::from_seconds(0),
-        kind: "user-created".to_owned(),
-        user: Some(id),
-        actor: Actor::cli().name,
-        address: None,
-        agent: String::new(),
-        detail: String::new(),
-    };
-    store.insert_user(id, &user, &event).await.unwrap();
-    gateway.sign_in("old").await;
+    let id = gateway.bring_cheap_hash("old").await;
     let hash = async || store.find_user(id).await.unwrap().unwrap().password_hash.unwrap();
+    let old = hash().await;
+    gateway.sign_in("old").await;
     for _ in 0..200 {
         if hash().await != old {
             break;

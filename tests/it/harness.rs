@@ -22,12 +22,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use portcullis::accounts::{Actor, Draft, LinkKind};
-use portcullis::clock::{Clock, Entropy, Tick};
+use portcullis::clock::{Clock, Entropy, Tick, Timestamp};
 use portcullis::config::Config;
 use portcullis::identity::user::{RoleGrant, User};
 use portcullis::server::{self, Running};
+use portcullis::store::NewUser;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::raw::{Client, PATIENCE};
 use crate::upstream::Upstream;
@@ -313,8 +315,24 @@ impl Gateway {
         link.url.expose_secret().strip_prefix(&site).expect("not of this site").to_owned()
     }
 
+    /// Makes an account whose password has a hash of less work than ours (bcrypt); its id.
+    pub async fn bring_cheap_hash(&self, who: &str) -> Uuid {
+        let id = Uuid::from_u128(42);
+        let user = NewUser {
+            email: email(who),
+            email_folded: email(who),
+            password_hash: Some(bcrypt::hash(PASSWORD, 4).unwrap()),
+            is_active: true,
+            is_verified: true,
+            ..NewUser::default()
+        };
+        let event = Actor::cli().event(Timestamp::from_seconds(0), "user-created", Some(id));
+        self.running.store().insert_user(id, &user, &event).await.unwrap();
+        id
+    }
+
     /// Gives a role until an end, or for good.
-    pub async fn grant(&self, who: &str, role: &str, until: Option<portcullis::clock::Timestamp>) {
+    pub async fn grant(&self, who: &str, role: &str, until: Option<Timestamp>) {
         let people = self.running.accounts().people();
         let user = people.find(&email(who)).await.unwrap().expect("nobody of this name");
         let grant = RoleGrant { role: role.to_owned(), until };

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis::accounts::Actor;
-use portcullis::clock::Timestamp;
-use portcullis::store::{Event, NewUser};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
-use uuid::Uuid;
 
 use crate::harness::{Gateway, PASSWORD, Stopwatch, email};
 use crate::raw::Response;
@@ -33,29 +29,6 @@ const KINDS: [(&str, &str); 5] = [
     ("bare", PASSWORD),
     ("cheap", "another password"),
 ];
-
-/// An account that came with a hash of less work than ours.
-async fn bring_cheap_hash(gateway: &Gateway) {
-    let id = Uuid::from_u128(42);
-    let user = NewUser {
-        email: email("cheap"),
-        email_folded: email("cheap"),
-        password_hash: Some(bcrypt::hash(PASSWORD, 4).unwrap()),
-        is_active: true,
-        is_verified: true,
-        ..NewUser::default()
-    };
-    let event = Event {
-        at: Timestamp::from_seconds(0),
-        kind: "user-created".to_owned(),
-        user: Some(id),
-        actor: Actor::cli().name,
-        address: None,
-        agent: String::new(),
-        detail: String::new(),
-    };
-    gateway.running.store().insert_user(id, &user, &event).await.unwrap();
-}
 
 /// What an answer says to whoever reads it, without what differs in every one.
 fn told(answer: &Response) -> (u16, String, Vec<String>, usize) {
@@ -97,7 +70,7 @@ async fn rec_05_an_attempt_takes_as_long_whatever_account_there_is() {
     gateway.person("wrong").create().await;
     gateway.person("off").set(|draft| draft.is_active = false).create().await;
     gateway.person("bare").set(|draft| draft.password = None).create().await;
-    bring_cheap_hash(&gateway).await;
+    gateway.bring_cheap_hash("cheap").await;
     // The first at each kind of hash may be measured for what the others wait for.
     for (who, _) in KINDS {
         let fields = [("username", &*email(who)), ("password", "x")];
