@@ -25,6 +25,7 @@ mod password_kinds;
 #[cfg(test)]
 mod plans;
 mod pool;
+mod provider_roles;
 mod roles;
 mod schema;
 mod sessions;
@@ -33,13 +34,15 @@ mod sqlite;
 mod tokens;
 mod transfer;
 mod users;
+mod vouching;
 
 use pool::Pool;
 
 pub use checks::DueCheck;
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
-pub use links::{LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting, Unlinking};
+pub use links::{LinkKey, LinkRow, NewLink, SessionOrigin, Unlinking};
 pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
+pub use vouching::{Notice, Sighting};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;
