@@ -21,6 +21,16 @@ macro_rules! user_columns {
 }
 pub(super) use user_columns;
 
+/// The columns that [`account_values`] fills.
+macro_rules! account_columns {
+    () => {
+        "email, email_folded, username, username_folded, password_hash, password_kind, \
+         first_name, last_name, organization, department, phone, \
+         is_active, is_superuser, is_verified"
+    };
+}
+pub(super) use account_columns;
+
 const BY_ID: &str = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1");
 
 /// Taken first by every transaction that makes or removes an active superuser, so that each sees
@@ -228,17 +238,28 @@ pub(super) async fn insert(
     user: &NewUser,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO users (id, email, email_folded, username, username_folded, \
-         password_hash, password_kind, first_name, last_name, organization, department, phone, \
-         is_active, is_superuser, is_verified, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-    let kind = match &user.password_hash {
-        Some(hash) => password_kinds::insert(connection, hash).await?,
-        None => None,
-    };
+    const SQL: &str = concat!(
+        "INSERT INTO users (id, created_at, ",
+        account_columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    );
+    if let Some(hash) = &user.password_hash {
+        password_kinds::insert(connection, hash).await?;
+    }
+    let values: Vec<Value> =
+        [id.into(), now.into()].into_iter().chain(account_values(user)).collect();
+    connection.execute(SQL, &values).await?;
+    for role in &user.roles {
+        grants::insert(connection, id, &RoleGrant { role: role.clone(), until: None }).await?;
+    }
+    changes::insert(connection, &Changed::User(id)).await
+}
+
+/// What a new account writes into [`account_columns`].
+pub(super) fn account_values(user: &NewUser) -> [Value; 14] {
     let profile = &user.profile;
-    let values: [Value; 16] = [
-        id.into(),
+    let kind = user.password_hash.as_deref().and_then(password_kinds::kind_of);
+    [
         user.email.as_str().into(),
         user.email_folded.as_str().into(),
         (&user.username).into(),
@@ -253,13 +274,7 @@ pub(super) async fn insert(
         user.is_active.into(),
         user.is_superuser.into(),
         user.is_verified.into(),
-        now.into(),
-    ];
-    connection.execute(sql, &values).await?;
-    for role in &user.roles {
-        grants::insert(connection, id, &RoleGrant { role: role.clone(), until: None }).await?;
-    }
-    changes::insert(connection, &Changed::User(id)).await
+    ]
 }
 
 /// The account within a transaction; [`Conflict::Gone`] when there is none.
@@ -324,7 +339,7 @@ pub(super) async fn has_superuser_but(
 }
 
 /// Usernames are ASCII, so this is the whole of "without regard to case".
-pub(super) fn fold_username(username: &str) -> String {
+fn fold_username(username: &str) -> String {
     username.to_ascii_lowercase()
 }
 
