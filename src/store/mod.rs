@@ -1,4 +1,5 @@
-//! What must survive a restart. The only SQL in the project; one file per table.
+//! What must survive a restart. The only SQL in the project; one file per table, and one for each thing that is
+//! about several.
 //!
 //! SQLite (one writer, several readers, WAL) and PostgreSQL stand behind one concrete [`Store`] with
 //! the same behaviour, held by one contract test suite that runs on both. Every method that changes a
