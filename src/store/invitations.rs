@@ -182,15 +182,6 @@ impl Store {
         });
         written.await
     }
-
-    pub(super) async fn delete_ended_invitations(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.delete_in_batches(
-            "DELETE FROM invitations WHERE id IN (SELECT i.id FROM invitations i \
-             WHERE i.expires_at <= $1 ORDER BY i.expires_at LIMIT 1000)",
-            values![now],
-        )
-        .await
-    }
 }
 
 /// Takes back what somebody who is no active superuser any more has open; says how many, for an event.

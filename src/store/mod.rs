@@ -1,4 +1,5 @@
-//! What must survive a restart. The only SQL in the project; one file per table.
+//! What must survive a restart. The only SQL in the project; one file per table, and one for each thing that is
+//! about several.
 //!
 //! SQLite (one writer, several readers, WAL) and PostgreSQL stand behind one concrete [`Store`] with
 //! the same behaviour, held by one contract test suite that runs on both. Every method that changes a
@@ -25,6 +26,7 @@ mod password_kinds;
 #[cfg(test)]
 mod plans;
 mod pool;
+mod provider_roles;
 mod roles;
 mod schema;
 mod sessions;
@@ -32,14 +34,18 @@ mod sql;
 mod sqlite;
 mod tokens;
 mod transfer;
+mod user_changes;
 mod users;
+mod vouching;
 
 use pool::Pool;
 
 pub use checks::DueCheck;
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
-pub use links::{LinkKey, LinkRow, NewLink, Notice, SessionOrigin, Sighting, Unlinking};
+pub use links::{LinkKey, LinkRow, NewLink, SessionOrigin, Unlinking};
 pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
+pub use user_changes::{Author, Flag, UserChange};
+pub use vouching::{Notice, Sighting};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Database;
@@ -377,50 +383,6 @@ pub struct NewUser {
     pub is_verified: bool,
     /// Roles granted at once.
     pub roles: Vec<String>,
-}
-
-/// A change to one flag of an account.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flag {
-    /// `is_active`.
-    Active(bool),
-    /// `is_verified` becomes true.
-    Verified,
-}
-
-impl From<Flag> for UserChange {
-    fn from(flag: Flag) -> Self {
-        match flag {
-            Flag::Active(value) => Self { is_active: Some(value), ..Self::default() },
-            Flag::Verified => Self { is_verified: Some(true), ..Self::default() },
-        }
-    }
-}
-
-/// What is to be different about an account. `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
-pub struct UserChange {
-    /// E-mail, normalised and folded.
-    pub email: Option<(String, String)>,
-    /// Hash of a new password.
-    pub password_hash: Option<String>,
-    /// Profile; a text of nothing removes what is there.
-    pub profile: Profile,
-    /// May sign in.
-    pub is_active: Option<bool>,
-    /// Superuser.
-    pub is_superuser: Option<bool>,
-    /// Verified; where the e-mail becomes another one and this says nothing, it is not.
-    pub is_verified: Option<bool>,
-}
-
-/// Who changes an account, and by which session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Author {
-    /// Its owner, by this session, which has to exist still and lives on.
-    Owner([u8; 32]),
-    /// An operator, by this session if they have one.
-    Operator(Option<[u8; 32]>),
 }
 
 /// What a sign-in writes in one transaction.

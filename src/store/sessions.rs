@@ -193,24 +193,6 @@ impl Store {
         });
         deleted.await
     }
-
-    /// Removes sessions past their absolute end, or idle for longer than any unwritten use could
-    /// make up for. No change rows: the times are in every cached session too.
-    pub(super) async fn delete_ended_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.delete_in_batches(
-            "DELETE FROM sessions WHERE id IN (SELECT s.id FROM sessions s \
-             WHERE s.expires_at <= $1 ORDER BY s.expires_at LIMIT 1000)",
-            values![now],
-        )
-        .await?;
-        self.delete_in_batches(
-            "DELETE FROM sessions WHERE id IN (SELECT s.id FROM sessions s \
-             WHERE (s.last_seen + s.idle + s.idle / 8) <= $1 \
-             ORDER BY (s.last_seen + s.idle + s.idle / 8) LIMIT 1000)",
-            values![now],
-        )
-        .await
-    }
 }
 
 /// In the order of the roles, each once: where several give a role, the one that lasts longest.

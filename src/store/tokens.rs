@@ -181,16 +181,6 @@ impl Store {
         });
         written.await
     }
-
-    /// Removes tokens past their end.
-    pub(super) async fn delete_ended_tokens(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.delete_in_batches(
-            "DELETE FROM tokens WHERE digest IN (SELECT t.digest FROM tokens t \
-             WHERE t.expires_at <= $1 ORDER BY t.expires_at LIMIT 1000)",
-            values![now],
-        )
-        .await
-    }
 }
 
 async fn insert(

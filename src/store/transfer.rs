@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::pool::{READ_DEADLINE, WRITE_DEADLINE, within};
 use super::sql::{Both, Connection, Value, values};
-use super::users::{self, HOLD_SUPERUSERS, fold_username, user_columns};
+use super::users::{self, HOLD_SUPERUSERS, account_columns, account_values, user_columns};
 use super::{
     Conflict, Event, NewUser, RoleRow, Store, StoreError, changes, events, password_kinds, roles,
 };
@@ -324,12 +324,13 @@ impl Staging {
     /// # Errors
     /// [`StoreError`].
     pub async fn insert(&mut self, users: &[StagedUser]) -> Result<(), StoreError> {
-        const USER: &str = "INSERT INTO staged_users (line, id, email, email_folded, username, \
-             username_folded, password_hash, password_kind, keeps_password, first_name, last_name, \
-             organization, department, phone, is_active, is_superuser, is_verified, created_at, \
-             last_login_at, login_count, failed_login_count) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-             $18, $19, $20, $21)";
+        const USER: &str = concat!(
+            "INSERT INTO staged_users (line, id, keeps_password, created_at, last_login_at, \
+             login_count, failed_login_count, ",
+            account_columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+             $17, $18, $19, $20, $21)"
+        );
         const LINK: &str = "INSERT INTO staged_links (provider, subject, user_id, email) \
              VALUES ($1, $2, $3, $4)";
         const GRANT: &str =
@@ -416,31 +417,16 @@ impl Staging {
     }
 }
 
-fn parameters(staged: &StagedUser) -> [Value; 21] {
-    let user = &staged.user;
-    let profile = &user.profile;
-    let kind = user.password_hash.as_deref().and_then(password_kinds::kind_of);
-    [
+/// What an account of a file writes: what stands beside it, then [`account_columns`].
+fn parameters(staged: &StagedUser) -> Vec<Value> {
+    let own = [
         i64::try_from(staged.line).unwrap_or(i64::MAX).into(),
         staged.id.into(),
-        user.email.as_str().into(),
-        user.email_folded.as_str().into(),
-        (&user.username).into(),
-        user.username.as_deref().map(fold_username).into(),
-        (&user.password_hash).into(),
-        kind.into(),
         staged.keeps_password.into(),
-        (&profile.first_name).into(),
-        (&profile.last_name).into(),
-        (&profile.organization).into(),
-        (&profile.department).into(),
-        (&profile.phone).into(),
-        user.is_active.into(),
-        user.is_superuser.into(),
-        user.is_verified.into(),
         staged.created_at.into(),
         staged.past.last_login_at.into(),
         staged.past.login_count.into(),
         staged.past.failed_login_count.into(),
-    ]
+    ];
+    own.into_iter().chain(account_values(&staged.user)).collect()
 }

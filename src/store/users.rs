@@ -1,12 +1,12 @@
-//! Accounts.
+//! Accounts (`users`): making, finding and deleting them, and that an active superuser is left. What somebody
+//! changes about one, and what that ends, stands in `user_changes`.
 
 use uuid::Uuid;
 
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::{
-    Author, Changed, Conflict, EndSessions, Event, NewLetter, NewUser, Store, StoreError,
-    TokenKind, UserChange, changes, events, grants, invitations, links, outbox, password_kinds,
-    sessions, tokens,
+    Changed, Conflict, Event, NewLetter, NewUser, Store, StoreError, TokenKind, changes, events,
+    grants, invitations, outbox, password_kinds, tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Profile, RoleGrant, User};
@@ -20,6 +20,16 @@ macro_rules! user_columns {
     };
 }
 pub(super) use user_columns;
+
+/// The columns that [`account_values`] fills.
+macro_rules! account_columns {
+    () => {
+        "email, email_folded, username, username_folded, password_hash, password_kind, \
+         first_name, last_name, organization, department, phone, \
+         is_active, is_superuser, is_verified"
+    };
+}
+pub(super) use account_columns;
 
 const BY_ID: &str = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1");
 
@@ -173,55 +183,6 @@ impl Store {
         found.await
     }
 
-    /// Changes an account, and ends what the change ends: a new password or another e-mail every other
-    /// session and the links mailed before, an operator's new password every session and link and what is
-    /// linked at providers, switching an account off every session and the links to a new password. Whoever
-    /// stops being an active superuser takes their open invitations along. The event's detail becomes the
-    /// names of the fields that differ, and how many invitations went; where none does nothing is written.
-    /// The account as it is then.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`Conflict::Email`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no
-    /// such account, or its owner's session has ended.
-    pub async fn update_user(
-        &self,
-        id: Uuid,
-        change: &UserChange,
-        author: Author,
-        event: &Event,
-    ) -> Result<User, StoreError> {
-        let now = self.clock.now();
-        let written = self.pool.write(async |connection| {
-            if change.is_active.is_some() || change.is_superuser.is_some() {
-                connection.run(HOLD_SUPERUSERS).await?;
-            }
-            let before = hold(connection, id).await?;
-            if let Author::Owner(session) = author
-                && !sessions::has(connection, &session).await?
-            {
-                return Err(StoreError::Conflict(Conflict::Gone));
-            }
-            let after = change.applied_to(&before);
-            let mut differing = differences(&before, &after);
-            if differing.is_empty() {
-                return Ok(before);
-            }
-            if !is_operating(&after) {
-                keep_a_superuser(connection, &before).await?;
-            }
-            update(connection, &before, &after).await?;
-            end_what_ends(connection, &before, &after, author).await?;
-            if is_operating(&before) && !is_operating(&after) {
-                differing.extend(invitations::delete_of_inviter(connection, id, now).await?);
-            }
-            changes::insert(connection, &Changed::User(id)).await?;
-            let event = Event { detail: differing.join(", "), ..event.clone() };
-            events::insert(connection, &event).await?;
-            Ok(after)
-        });
-        written.await
-    }
-
     /// Replaces an outdated hash after a sign-in, if it is still the one verified. No change row.
     ///
     /// # Errors
@@ -277,17 +238,28 @@ pub(super) async fn insert(
     user: &NewUser,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO users (id, email, email_folded, username, username_folded, \
-         password_hash, password_kind, first_name, last_name, organization, department, phone, \
-         is_active, is_superuser, is_verified, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-    let kind = match &user.password_hash {
-        Some(hash) => password_kinds::insert(connection, hash).await?,
-        None => None,
-    };
+    const SQL: &str = concat!(
+        "INSERT INTO users (id, created_at, ",
+        account_columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    );
+    if let Some(hash) = &user.password_hash {
+        password_kinds::insert(connection, hash).await?;
+    }
+    let values: Vec<Value> =
+        [id.into(), now.into()].into_iter().chain(account_values(user)).collect();
+    connection.execute(SQL, &values).await?;
+    for role in &user.roles {
+        grants::insert(connection, id, &RoleGrant { role: role.clone(), until: None }).await?;
+    }
+    changes::insert(connection, &Changed::User(id)).await
+}
+
+/// What a new account writes into [`account_columns`].
+pub(super) fn account_values(user: &NewUser) -> [Value; 14] {
     let profile = &user.profile;
-    let values: [Value; 16] = [
-        id.into(),
+    let kind = user.password_hash.as_deref().and_then(password_kinds::kind_of);
+    [
         user.email.as_str().into(),
         user.email_folded.as_str().into(),
         (&user.username).into(),
@@ -302,13 +274,7 @@ pub(super) async fn insert(
         user.is_active.into(),
         user.is_superuser.into(),
         user.is_verified.into(),
-        now.into(),
-    ];
-    connection.execute(sql, &values).await?;
-    for role in &user.roles {
-        grants::insert(connection, id, &RoleGrant { role: role.clone(), until: None }).await?;
-    }
-    changes::insert(connection, &Changed::User(id)).await
+    ]
 }
 
 /// The account within a transaction; [`Conflict::Gone`] when there is none.
@@ -327,7 +293,7 @@ pub(super) async fn has_email(
 }
 
 /// The account within a transaction, which nobody else changes until its end.
-async fn hold(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
+pub(super) async fn hold(connection: &mut Connection, id: Uuid) -> Result<User, StoreError> {
     let sql = "UPDATE users SET is_active = is_active WHERE id = $1";
     if connection.execute(sql, values![id]).await? == 0 {
         return Err(StoreError::Conflict(Conflict::Gone));
@@ -335,133 +301,8 @@ async fn hold(connection: &mut Connection, id: Uuid) -> Result<User, StoreError>
     find(connection, id).await
 }
 
-impl UserChange {
-    /// The account as it is to be.
-    #[must_use]
-    pub fn applied_to(&self, user: &User) -> User {
-        let text = |new: &Option<String>, old: &Option<String>| match new {
-            Some(new) => Some(new.clone()).filter(|new| !new.is_empty()),
-            None => old.clone(),
-        };
-        let (new, old) = (&self.profile, &user.profile);
-        let mut changed = User {
-            profile: Profile {
-                first_name: text(&new.first_name, &old.first_name),
-                last_name: text(&new.last_name, &old.last_name),
-                organization: text(&new.organization, &old.organization),
-                department: text(&new.department, &old.department),
-                phone: text(&new.phone, &old.phone),
-            },
-            password_hash: self.password_hash.clone().or_else(|| user.password_hash.clone()),
-            is_active: self.is_active.unwrap_or(user.is_active),
-            is_superuser: self.is_superuser.unwrap_or(user.is_superuser),
-            ..user.clone()
-        };
-        if let Some((email, folded)) = &self.email {
-            changed.is_verified &= **folded == *user.email_folded;
-            changed.email.clone_from(email);
-            changed.email_folded = folded.as_str().into();
-        }
-        changed.is_verified = self.is_verified.unwrap_or(changed.is_verified);
-        changed
-    }
-}
-
-/// The fields in which two states of an account differ, flags with what they became: never a text that
-/// somebody entered.
-fn differences(before: &User, after: &User) -> Vec<String> {
-    let (old, new) = (&before.profile, &after.profile);
-    let texts = [
-        ("email", before.email != after.email),
-        ("password", before.password_hash != after.password_hash),
-        ("first_name", old.first_name != new.first_name),
-        ("last_name", old.last_name != new.last_name),
-        ("organization", old.organization != new.organization),
-        ("department", old.department != new.department),
-        ("phone", old.phone != new.phone),
-    ];
-    let flags = [
-        ("is_active", before.is_active, after.is_active),
-        ("is_superuser", before.is_superuser, after.is_superuser),
-        ("is_verified", before.is_verified, after.is_verified),
-    ];
-    let texts = texts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
-    let flags = flags.into_iter().filter(|(_, old, new)| old != new);
-    texts.chain(flags.map(|(name, _, new)| format!("{name}={new}"))).collect()
-}
-
-async fn update(
-    connection: &mut Connection,
-    before: &User,
-    after: &User,
-) -> Result<(), StoreError> {
-    if let Some(hash) = after.password_hash.as_deref().filter(|_| is_new_password(before, after)) {
-        let kind = password_kinds::insert(connection, hash).await?;
-        let sql = "UPDATE users SET password_hash = $2, password_kind = $3 WHERE id = $1";
-        connection.execute(sql, values![after.id, hash, kind]).await?;
-    }
-    let sql = "UPDATE users SET email = $2, email_folded = $3, first_name = $4, last_name = $5, \
-         organization = $6, department = $7, phone = $8, is_active = $9, is_superuser = $10, \
-         is_verified = $11 WHERE id = $1";
-    let profile = &after.profile;
-    let values: [Value; 11] = [
-        after.id.into(),
-        after.email.as_str().into(),
-        (&*after.email_folded).into(),
-        (&profile.first_name).into(),
-        (&profile.last_name).into(),
-        (&profile.organization).into(),
-        (&profile.department).into(),
-        (&profile.phone).into(),
-        after.is_active.into(),
-        after.is_superuser.into(),
-        after.is_verified.into(),
-    ];
-    connection.execute(sql, &values).await.map(drop)
-}
-
-fn is_new_password(before: &User, after: &User) -> bool {
-    before.password_hash != after.password_hash
-}
-
-/// Ends the sessions and voids the links that do not outlive a change.
-async fn end_what_ends(
-    connection: &mut Connection,
-    before: &User,
-    after: &User,
-    author: Author,
-) -> Result<(), StoreError> {
-    let (id, is_new_password) = (after.id, is_new_password(before, after));
-    let is_new_email = before.email_folded != after.email_folded;
-    let is_off = before.is_active && !after.is_active;
-    let (spared, is_operator) = match author {
-        Author::Owner(session) => (Some(session), false),
-        Author::Operator(session) => (session, true),
-    };
-    let ended = match spared {
-        _ if is_off || (is_operator && is_new_password) => Some(EndSessions::OfUser(id)),
-        Some(spared) if is_new_password || is_new_email => Some(EndSessions::OfUserBut(id, spared)),
-        None if is_new_email => Some(EndSessions::OfUser(id)),
-        Some(_) | None => None,
-    };
-    if let Some(ended) = ended {
-        sessions::delete(connection, ended).await?;
-    }
-    if is_operator && is_new_password {
-        // Whoever had a session may have linked an account of their own to come back by.
-        links::delete_of_user(connection, id).await?;
-    }
-    if is_new_email || (is_operator && is_new_password) {
-        tokens::delete_of_user(connection, id).await?;
-    } else if is_off || is_new_password {
-        // An e-mail may be verified all the same.
-        tokens::delete_of_kind(connection, TokenKind::Reset, id).await?;
-    }
-    Ok(())
-}
-
 /// Whether somebody may administer the gateway.
-const fn is_operating(user: &User) -> bool {
+pub(super) const fn is_operating(user: &User) -> bool {
     user.is_superuser && user.is_active
 }
 
@@ -477,7 +318,10 @@ pub(super) async fn hold_superuser(
 }
 
 /// Refuses to go on when the account is the only active superuser.
-async fn keep_a_superuser(connection: &mut Connection, user: &User) -> Result<(), StoreError> {
+pub(super) async fn keep_a_superuser(
+    connection: &mut Connection,
+    user: &User,
+) -> Result<(), StoreError> {
     if is_operating(user) && !has_superuser_but(connection, user.id).await? {
         return Err(StoreError::Conflict(Conflict::LastSuperuser));
     }
@@ -495,7 +339,7 @@ pub(super) async fn has_superuser_but(
 }
 
 /// Usernames are ASCII, so this is the whole of "without regard to case".
-pub(super) fn fold_username(username: &str) -> String {
+fn fold_username(username: &str) -> String {
     username.to_ascii_lowercase()
 }
 
