@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::draft::trim_profile;
 use super::people::Chooser;
-use super::sign_in::Proof;
+use super::proof::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};

@@ -12,6 +12,7 @@ mod letters;
 mod links;
 mod own;
 mod people;
+mod proof;
 mod register;
 mod sign_in;
 pub mod transfer;

@@ -6,11 +6,13 @@
 //!
 //! Doc comments of the fields are the schema's descriptions: editors show them.
 
+mod accounts;
 mod fault;
 mod provider;
 pub(super) mod read;
 mod route;
 pub(super) mod schema;
+mod sessions;
 pub(super) mod spelling;
 pub(super) mod tree;
 pub(super) mod variables;
@@ -20,10 +22,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{LogFormat, SameSite};
+use super::LogFormat;
+pub(super) use accounts::{Accounts, AuthLimits, AuthLimitsMap, Events, Limits, Mail, Password};
 pub(super) use provider::{Admission, Fields, Provider, Who};
 pub(super) use route::{Allow, Identity, Role, Route, Rule, RuleMap, Upstream, UpstreamMap};
-use spelling::{AutoWord, Chosen, OffWord, SecureWord, Text};
+pub(super) use sessions::{Cookie, Sessions, Tokens};
+use spelling::{AutoWord, Chosen, Text};
 
 type Duration = Text<spelling::Duration>;
 type FilePath = Text<spelling::FilePath>;
@@ -296,241 +300,4 @@ pub(super) struct Portal {
     pub(super) logo: Option<FilePath>,
     /// A directory of files that stand in for templates, texts, style sheet and letters. Default: null.
     pub(super) templates: Option<FilePath>,
-}
-
-/// Sessions and their cookie.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Sessions {
-    /// The session cookie.
-    #[serde(default)]
-    pub(super) cookie: Cookie,
-    /// A session ends this long after its last use. Default: 2h.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) idle: Option<Duration>,
-    /// A session ends this long after the sign-in. Default: 12h.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) lifetime: Option<Duration>,
-    /// Both, when "remember me" was ticked.
-    #[serde(default)]
-    pub(super) remember: Remember,
-    /// The session cache.
-    #[serde(default)]
-    pub(super) cache: SessionCache,
-    /// How old what is known about a session may be. Default: 5s.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) max_staleness: Option<Duration>,
-}
-
-/// The session cookie.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cookie {
-    /// Name without prefix. Default: portcullis.
-    #[serde(default)]
-    #[schemars(with = "Text<spelling::CookieName>")]
-    pub(super) name: Option<Text<spelling::CookieName>>,
-    /// `Domain` attribute, for several hosts under one domain. Default: null.
-    pub(super) domain: Option<Text<spelling::Domain>>,
-    /// `SameSite` attribute. Default: lax.
-    #[serde(default)]
-    #[schemars(with = "Chosen<SameSite>")]
-    pub(super) same_site: Option<Chosen<SameSite>>,
-    /// `Secure` attribute; auto takes it from `public_url`'s scheme. Default: auto.
-    #[serde(default)]
-    #[schemars(with = "Chosen<SecureWord>")]
-    pub(super) secure: Option<Chosen<SecureWord>>,
-}
-
-/// Lifetimes with "remember me".
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Remember {
-    /// Since the last use. Default: 7d.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) idle: Option<Duration>,
-    /// Since the sign-in. Default: 30d.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) lifetime: Option<Duration>,
-}
-
-/// The session cache.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SessionCache {
-    /// Sessions kept in memory. Default: 100000.
-    #[serde(default)]
-    #[schemars(with = "u64", range(min = 1, max = 100_000_000))]
-    pub(super) entries: Option<u64>,
-}
-
-/// Access tokens.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Tokens {
-    /// Life of an access token. Default: 1h.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) access_lifetime: Option<Duration>,
-    /// `aud` of access tokens. Default: fastapi-users:auth.
-    #[serde(default)]
-    #[schemars(with = "Vec<Text<spelling::Audience>>", length(min = 1))]
-    pub(super) audience: Option<Vec<Text<spelling::Audience>>>,
-}
-
-/// What people do with accounts.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Accounts {
-    /// Who may make an account for themselves: nobody (closed), whoever was invited (invite) or anybody
-    /// (open, which needs `mail`). Default: closed.
-    #[serde(default)]
-    #[schemars(with = "Chosen<crate::config::Registration>")]
-    pub(super) registration: Option<Chosen<crate::config::Registration>>,
-    /// Let nobody sign in before their e-mail is verified; needs `mail`. Default: false.
-    #[serde(default)]
-    #[schemars(with = "bool")]
-    pub(super) require_verified: Option<bool>,
-    /// How long an invitation is good for. Default: 7d.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) invitation_lifetime: Option<Duration>,
-    /// Domains of which people may register an e-mail, or change theirs to one. Default: [], every
-    /// domain.
-    #[serde(default)]
-    pub(super) email_domains: Vec<Text<spelling::Domain>>,
-    /// Roles granted to whoever registers. Default: [].
-    #[serde(default)]
-    pub(super) default_roles: Vec<Text<spelling::RoleName>>,
-    /// Ask for the current password when somebody changes their e-mail or password through the API; the
-    /// pages always ask. Default: false.
-    #[serde(default)]
-    #[schemars(with = "bool")]
-    pub(super) confirm_changes: Option<bool>,
-    /// Rules for passwords.
-    #[serde(default)]
-    pub(super) password: Password,
-}
-
-/// Limits on what is tried from outside: `off`, or a map.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(title = "off, or a map with auth")]
-pub(super) enum Limits {
-    /// None.
-    Off(Chosen<OffWord>),
-    /// As a map.
-    Map(LimitsMap),
-}
-
-/// Limits on what is tried from outside.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LimitsMap {
-    /// Limits on what people try who have not proved who they are, or off.
-    #[serde(default)]
-    #[schemars(with = "AuthLimits")]
-    pub(super) auth: Option<AuthLimits>,
-}
-
-/// Limits on what people try who have not proved who they are: `off`, or a map.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(title = "off, or a map of limits")]
-pub(super) enum AuthLimits {
-    /// None.
-    Off(Chosen<OffWord>),
-    /// As a map.
-    Map(AuthLimitsMap),
-}
-
-/// Limits on what people try who have not proved who they are: how many times within how long, or off.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AuthLimitsMap {
-    /// Failed sign-ins from one address (IPv6: of one /64), over all accounts. Default: 20/10m.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) failures_per_address: Option<RateText>,
-    /// Failed sign-ins from one address at one account. Default: 10/10m.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) failures_per_account_and_address: Option<RateText>,
-    /// Failed sign-ins at one account, from wherever. Default: 100/1h.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) failures_per_account: Option<RateText>,
-    /// Links from one address that are not good: guesses at their tokens. Default: 20/10m.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) links_per_address: Option<RateText>,
-    /// Registrations from one address, whatever comes of them. Default: 20/1h.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) registrations_per_address: Option<RateText>,
-    /// Letters that one address asks for. Default: 20/10m.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) letters_per_address: Option<RateText>,
-    /// Letters of a kind to one recipient, whoever asks. Default: 5/1h.
-    #[serde(default)]
-    #[schemars(with = "RateText")]
-    pub(super) letters_per_recipient: Option<RateText>,
-}
-
-/// What happened to accounts, as it is written down.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Events {
-    /// How long an event is kept. Default: 90d.
-    #[serde(default)]
-    #[schemars(with = "Duration")]
-    pub(super) retention: Option<Duration>,
-}
-
-/// How mail is sent: one of `smtp`, `smtp_file` and `directory`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "a map with from and one of smtp, smtp_file and directory")]
-pub(super) struct Mail {
-    /// Who the mail is from: an address, or a name with the address in angle brackets.
-    pub(super) from: Text<spelling::MailboxText>,
-    /// The mail server: `smtp://` (STARTTLS, port 587) or `smtps://` (TLS at once, port 465), with user
-    /// and password if it asks for them.
-    pub(super) smtp: Option<Text<spelling::MailServer>>,
-    /// A file that holds the mail server's URL, readable by its owner only.
-    pub(super) smtp_file: Option<FilePath>,
-    /// A directory, relative to the data directory, in which each message becomes a file.
-    pub(super) directory: Option<FilePath>,
-}
-
-/// Rules for passwords.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Password {
-    /// Characters at least. Default: 8.
-    #[serde(default)]
-    #[schemars(with = "u32", range(min = 1, max = 1024))]
-    pub(super) min_length: Option<u32>,
-    /// Characters at most. Default: 256.
-    #[serde(default)]
-    #[schemars(with = "u32", range(min = 1, max = 1024))]
-    pub(super) max_length: Option<u32>,
-    /// zxcvbn score at least, 0 to 4. Default: 0.
-    #[serde(default)]
-    #[schemars(with = "u8", range(min = 0, max = 4))]
-    pub(super) min_strength: Option<u8>,
-    /// Refuse the commonest passwords. Default: true.
-    #[serde(default)]
-    #[schemars(with = "bool")]
-    pub(super) deny_common: Option<bool>,
-    /// Refuse passwords made of the person's own data, where they choose it themselves. Default: true.
-    #[serde(default)]
-    #[schemars(with = "bool")]
-    pub(super) deny_profile: Option<bool>,
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod flows;
+mod rechecks;
 mod services;
 mod tokens;
 
@@ -27,6 +28,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Timestamp;
+
+/// How long a request may take, where no test waits for that.
+const WHOLE: Duration = Duration::from_secs(10);
 
 /// Private keys of the double, made once.
 struct Keys {
@@ -295,4 +299,54 @@ fn asked(extra_scopes: &[String]) -> Authorization<'_> {
         redirect_uri: "https://app.example.com/auth/corp/callback",
         extra_scopes,
     }
+}
+
+fn discovery(double: &Double) -> Value {
+    let at = |path: &str| format!("{}{path}", double.issuer());
+    json!({
+        "issuer": double.issuer(),
+        "authorization_endpoint": at("/authorize?tenant=1"),
+        "token_endpoint": at("/token"),
+        "jwks_uri": at("/keys"),
+        "userinfo_endpoint": at("/userinfo"),
+        "end_session_endpoint": at("/end"),
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "scopes_supported": ["openid", "offline_access"],
+    })
+}
+
+fn claims(double: &Double, clock: &Clock) -> Value {
+    json!({
+        "iss": double.issuer(), "sub": "ann", "aud": "us", "nonce": "the-nonce",
+        "iat": clock.now().as_seconds(), "exp": clock.now().as_seconds() + 300, "sid": "s1",
+        "email": "Ann@Example.com", "email_verified": true, "groups": ["staff"],
+        "given_name": "Ann", "family_name": "Other",
+    })
+}
+
+fn grant(id_token: &Value) -> Value {
+    json!({
+        "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 3600,
+        "refresh_token": "the-refresh-token", "id_token": token(id_token),
+    })
+}
+
+/// A double with everything in place, and a clock to move.
+fn world() -> (Double, Clock) {
+    let (double, clock) = (Double::start(), Clock::adjustable());
+    double.answers("/.well-known/openid-configuration", Reply::Json(200, discovery(&double)));
+    double.answers("/keys", Reply::Json(200, jwks()));
+    double.answers("/token", Reply::Json(200, grant(&claims(&double, &clock))));
+    double.answers("/userinfo", Reply::Json(200, json!({ "sub": "ann" })));
+    (double, clock)
+}
+
+const WHO: &str = "who: { domains: [example.com] }, roles: { staff: admin }";
+
+fn oidc(double: &Double, clock: &Clock) -> Provider {
+    provider_of(&format!("kind: oidc, issuer: \"{}\", {WHO}", double.issuer()), clock, WHOLE)
+}
+
+async fn redeem(provider: &Provider) -> Result<Vouched, ProviderError> {
+    provider.redeem(redemption(None, &verifier())).await
 }

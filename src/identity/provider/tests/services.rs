@@ -2,7 +2,6 @@
 
 use super::*;
 
-const WHOLE: Duration = Duration::from_secs(10);
 const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 const OBJECT: &str = "0f9c1a3e-5b7d-4a2c-8e1f-6d4b2a90c7e5";
 
@@ -27,10 +26,6 @@ fn openid(path: &str, issuer: &str, claims: &Value) -> (Double, Clock) {
     let grant = json!({ "access_token": "at", "id_token": token(&whole), "expires_in": "60" });
     double.answers("/token", Reply::Json(200, grant));
     (double, clock)
-}
-
-async fn redeem(provider: &Provider) -> Result<Vouched, ProviderError> {
-    provider.redeem(redemption(None, &verifier())).await
 }
 
 #[tokio::test]
