@@ -39,6 +39,26 @@ impl<'a> Found<'a> {
     }
 }
 
+/// Suffix and value of every cookie whose name is `prefix` and so many hexadecimal digits in lower case, and
+/// whose value is base64url. Others of the prefix are left alone: no such one was ever set.
+pub fn numbered<'a>(
+    headers: &'a HeaderMap,
+    prefix: &str,
+    digits: usize,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let pairs = headers.get_all(COOKIE).into_iter().flat_map(pairs);
+    pairs.filter_map(move |pair| read_numbered(pair, prefix, digits))
+}
+
+fn read_numbered<'a>(pair: &'a [u8], prefix: &str, digits: usize) -> Option<(&'a str, &'a str)> {
+    let (suffix, value) = std::str::from_utf8(pair).ok()?.strip_prefix(prefix)?.split_once('=')?;
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_whole =
+        suffix.len() == digits && suffix.bytes().all(is_hex) && value.bytes().all(is_base64);
+    is_whole.then_some((suffix, value))
+}
+
 /// How much of a head's cookies is the gateway's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Share {
@@ -523,6 +543,25 @@ mod tests {
                 strip_own(&mut headers, BASE);
                 strip_own_set(&mut headers, BASE);
             }
+        }
+    }
+
+    #[test]
+    fn numbered_cookies_are_well_formed_or_none() {
+        let prefix = "__Host-portcullis-form-";
+        for (pair, is_good) in [
+            (&b"__Host-portcullis-form-0123abcd=AAAA-_9z"[..], true),
+            (b"__Host-portcullis-form-0123ABCD=AAAA", false),
+            (b"__Host-portcullis-form-0123abc=AAAA", false),
+            (b"__Host-portcullis-form-0123abcde=AAAA", false),
+            (b"__Host-portcullis-form-0123abcd=\"AAAA\"", false),
+            (b"__Host-portcullis-form-0123abcd", false),
+            (b"portcullis-form-0123abcd=AAAA", false),
+            (b"\xff=", false),
+            (b"", false),
+        ] {
+            let found = read_numbered(pair, prefix, 8);
+            assert_eq!(found.is_some(), is_good, "{}", String::from_utf8_lossy(pair));
         }
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -31,6 +30,8 @@ const LONGEST: usize = 6 * 1024;
 /// Seconds and four random bytes, each as eight hexadecimal digits: the oldest comes first.
 const SUFFIX_LENGTH: usize = 16;
 const VALUE_LENGTH: usize = 22;
+/// With a mark in front.
+const MARKED_LENGTH: usize = VALUE_LENGTH + REPEATED.len();
 
 /// What somebody goes to a provider for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,21 +243,8 @@ fn cookie_name(cookie: &SessionCookie, suffix: &str) -> String {
     format!("{}{suffix}", cookie_prefix(cookie))
 }
 
-/// Suffix and value of every well-formed cookie of this kind.
+/// Suffix and value of every cookie of this kind.
 fn present<'a>(headers: &'a HeaderMap, prefix: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(move |pair| read_pair(pair.trim_ascii(), prefix))
-}
-
-fn read_pair<'a>(pair: &'a [u8], prefix: &str) -> Option<(&'a str, &'a str)> {
-    let (suffix, value) = std::str::from_utf8(pair).ok()?.strip_prefix(prefix)?.split_once('=')?;
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_whole = suffix.len() == SUFFIX_LENGTH
-        && suffix.bytes().all(is_hex)
-        && matches!(value.len(), VALUE_LENGTH..=23)
-        && value.bytes().all(is_base64);
-    is_whole.then_some((suffix, value))
+    cookies::numbered(headers, prefix, SUFFIX_LENGTH)
+        .filter(|(_, value)| matches!(value.len(), VALUE_LENGTH..=MARKED_LENGTH))
 }
