@@ -6,8 +6,7 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::bodies::{Complaint, unprocessable};
 use super::shape::{Field, Kind, Null, Shape};
@@ -15,6 +14,7 @@ use crate::accounts::visit::form_failure;
 use crate::identity::user::fold_email;
 use crate::web::failure::Failure;
 use crate::web::form::{RequestBody, read_bytes};
+use crate::web::json;
 
 /// The fields of a body that fits its shape.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Given {
         let sent = read_sent(headers, &bytes)?;
         let mut fields = match sent {
             Sent::Object(fields) => fields,
-            Sent::Nothing | Sent::Other(_) if shape.is_embedded => BTreeMap::new(),
+            Sent::Nothing | Sent::Other(_) if shape.is_embedded => Map::new(),
             Sent::Nothing => return Err(unprocessable(&[Complaint::NoBody])),
             Sent::Other(value) => return Err(unprocessable(&[Complaint::NotAnObject(value)])),
         };
@@ -158,7 +158,7 @@ fn may_hold_flag(value: &Value) -> bool {
 /// What a body holds.
 enum Sent {
     Nothing,
-    Object(BTreeMap<String, Value>),
+    Object(Map<String, Value>),
     /// Something else; null also where it is no JSON by its content type, since a page of another site
     /// can send such a body.
     Other(Value),
@@ -171,12 +171,16 @@ fn read_sent(headers: &HeaderMap, bytes: &[u8]) -> Result<Sent, Failure> {
     if !is_json(headers) {
         return Ok(Sent::Other(Value::Null));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        let at = offset_of(bytes, &error);
-        let text = error.to_string();
-        let reason = text.split(" at line ").next().unwrap_or_default();
-        unprocessable(&[Complaint::NotJson(at, reason.to_owned())])
-    })
+    match json::read(bytes) {
+        Ok(Value::Object(fields)) => Ok(Sent::Object(fields)),
+        Ok(other) => Ok(Sent::Other(other)),
+        Err(error) => {
+            let at = offset_of(bytes, &error);
+            let text = error.to_string();
+            let reason = text.split(" at line ").next().unwrap_or_default();
+            Err(unprocessable(&[Complaint::NotJson(at, reason.to_owned())]))
+        }
+    }
 }
 
 /// The content type is JSON. A page of another site can send a body that says nothing of its type.
@@ -197,66 +201,6 @@ fn offset_of(bytes: &[u8], error: &serde_json::Error) -> usize {
     let lines = bytes.split(|byte| *byte == b'\n');
     let before: usize = lines.take(error.line().saturating_sub(1)).map(|line| line.len() + 1).sum();
     before.saturating_add(error.column().saturating_sub(1)).min(bytes.len())
-}
-
-impl<'de> Deserialize<'de> for Sent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-/// Reads a value; in an object a name that stands there twice is refused, since readers differ in which
-/// of the two counts.
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Sent;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sent, A::Error> {
-        let mut fields = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if fields.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands there twice"));
-            }
-        }
-        Ok(Sent::Object(fields))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sent, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Sent::Other(Value::Array(values)))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Sent, E> {
-        Ok(Sent::Other(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Sent, E> {
-        Ok(Sent::Other(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Sent, E> {
-        Ok(Sent::Other(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Sent, E> {
-        Ok(Sent::Other(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Sent, E> {
-        Ok(Sent::Other(value.into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Sent, E> {
-        Ok(Sent::Other(Value::Null))
-    }
 }
 
 #[cfg(test)]

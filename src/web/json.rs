@@ -1,19 +1,23 @@
-//! JSON as providers send it, read so that it means one thing: an object in which a member stands twice is
-//! refused at any depth, where the library would take the last.
+//! JSON from outside, read so that it means one thing: an object in which a member stands twice is refused
+//! at any depth, where the library would take the last.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads one JSON value; `None` for anything else. Depth has the library's bound of 128.
-pub(super) fn read(text: &[u8]) -> Option<Value> {
-    serde_json::from_slice::<Strict>(text).ok().map(|strict| strict.0)
+/// Reads one JSON value. Depth has the library's bound of 128.
+///
+/// # Errors
+/// The library's, with the place: for what is no JSON, and where a member stands twice.
+pub fn read(text: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice::<Strict>(text).map(|strict| strict.0)
 }
 
-/// Reads one JSON object.
-pub(super) fn read_object(text: &[u8]) -> Option<Map<String, Value>> {
-    match read(text)? {
+/// Reads one JSON object; `None` for anything else.
+#[must_use]
+pub fn read_object(text: &[u8]) -> Option<Map<String, Value>> {
+    match read(text).ok()? {
         Value::Object(members) => Some(members),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             None
@@ -22,13 +26,15 @@ pub(super) fn read_object(text: &[u8]) -> Option<Map<String, Value>> {
 }
 
 /// A member that is text.
-pub(super) fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+#[must_use]
+pub fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     object.get(name)?.as_str()
 }
 
 /// What stands under a name, or under names joined by dots. A name that holds dots itself comes first:
 /// claims are often named by an address.
-pub(super) fn find<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+#[must_use]
+pub fn find<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     object.get(path).or_else(|| {
         let (first, rest) = path.split_once('.')?;
         find(object.get(first)?.as_object()?, rest)
@@ -113,9 +119,9 @@ mod tests {
             b"",
         ];
         for text in refused {
-            assert!(read(text).is_none(), "{}", String::from_utf8_lossy(text));
+            assert!(read(text).is_err(), "{}", String::from_utf8_lossy(text));
         }
-        assert!(read("[".repeat(100_000).as_bytes()).is_none());
+        assert!(read("[".repeat(100_000).as_bytes()).is_err());
         let read = read(br#"{"a":[1,-2,0.5,null,true,"x",{"a":1}]}"#).unwrap();
         assert_eq!(read, serde_json::json!({"a": [1, -2, 0.5, null, true, "x", {"a": 1}]}));
     }

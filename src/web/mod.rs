@@ -15,6 +15,7 @@ pub mod headers;
 mod framing;
 mod hygiene;
 mod intent;
+pub mod json;
 pub mod language;
 pub mod logo;
 pub mod origin;

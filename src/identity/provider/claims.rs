@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::json;
 use super::token::is_id;
 use crate::config::FieldMap;
 use crate::identity::user::{Profile, normalise_email};
+use crate::web::json;
 
 /// Characters of a name at most.
 const MAX_NAME: usize = 100;

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::ProviderError;
-use super::json;
 use crate::config::{ClientAuth, is_here, is_protected};
+use crate::web::json;
 
 /// Signature algorithms that are taken, by name. None of them can be verified with a secret that both
 /// sides know, nor without a key.

@@ -6,11 +6,11 @@ use url::Url;
 
 use super::Redemption;
 use super::error::ProviderError;
-use super::json;
 use super::vouched::Tokens;
 use super::wire::{Answer, Wire};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, ClientAuth};
+use crate::web::json;
 
 /// Bytes of any token at most.
 const MAX_TOKEN: usize = 64 * 1024;

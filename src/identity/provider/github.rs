@@ -6,11 +6,11 @@ use url::Url;
 
 use super::claims::{self, Person};
 use super::error::ProviderError;
-use super::json;
 use super::oauth2::{Known, get, object};
 use super::wire::Wire;
 use crate::config::{Provider as Settings, Who};
 use crate::identity::user::Profile;
+use crate::web::json;
 
 /// Entries on one page, GitHub's maximum.
 const PAGE: usize = 100;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::discovery::ALGORITHMS;
 use super::error::{IdTokenFault, ProviderError};
-use super::json;
+use crate::web::json;
 
 /// Keys of one provider at most.
 const MAX_KEYS: usize = 100;

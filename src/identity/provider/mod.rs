@@ -12,7 +12,6 @@ mod discovery;
 mod error;
 mod exchange;
 mod github;
-mod json;
 mod keys;
 mod oauth2;
 mod openid;

@@ -12,13 +12,13 @@ use super::claims::{self, Person};
 use super::error::ProviderError;
 use super::exchange::Exchange;
 use super::github::GitHub;
-use super::json;
 use super::rotation::Rotation;
 use super::vouched::{Tokens, Vouched};
 use super::wire::Wire;
 use super::{Authorization, Redemption, request};
 use crate::clock::Clock;
 use crate::config::{ClientAuth, OAuth2 as Addresses, Provider as Settings};
+use crate::web::json;
 
 /// A provider that speaks plain OAuth 2.0.
 #[derive(Debug)]

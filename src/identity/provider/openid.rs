@@ -13,7 +13,6 @@ use super::claims::{self, Person};
 use super::discovery::{self, Metadata};
 use super::error::{IdTokenFault, ProviderError};
 use super::exchange::Exchange;
-use super::json;
 use super::keys::KeySet;
 use super::rotation::Rotation;
 use super::token::{self, Answering, Expected, Issuer, TENANT, Token};
@@ -22,6 +21,7 @@ use super::wire::Wire;
 use super::{Authorization, Redemption, request};
 use crate::clock::Clock;
 use crate::config::{self, Provider as Settings, Who};
+use crate::web::json;
 
 /// After this, what a provider says of itself and its keys are asked for again.
 const MAX_AGE: Duration = Duration::from_hours(24);

@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq as _;
 
 use super::discovery::ALGORITHMS;
 use super::error::{IdTokenFault, ProviderError};
-use super::json;
 use super::keys::{KeySet, Signed};
 use crate::clock::Timestamp;
+use crate::web::json;
 
 /// Longer texts are refused before any work is done on them. Tokens with many groups are long.
 const MAX_TOKEN: usize = 64 * 1024;

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::ProviderError;
-use super::json;
 use crate::config::is_protected;
+use crate::web::json;
 
 /// For a whole exchange, name look-up and body included.
 pub(super) const WHOLE: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ async fn send(url: &Url, request: RequestBuilder) -> Result<Answer, ProviderErro
     let is_json = is_json(&answer);
     // What is no JSON and no success is not looked at; dropping it closes the connection.
     let body = if is_json { Some(body(answer).await?) } else { None };
-    let body = body.and_then(|body| json::read(&body));
+    let body = body.and_then(|body| json::read(&body).ok());
     match body {
         None if is_success && is_json => Err(ProviderError::Malformed("it is not JSON")),
         None if is_success => Err(ProviderError::Malformed("its content type is not JSON's")),
