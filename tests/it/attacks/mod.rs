@@ -4,6 +4,7 @@
 mod brute_force;
 mod cookies;
 mod credentials;
+mod dependencies;
 mod forwarded;
 mod framing;
 mod headers;
