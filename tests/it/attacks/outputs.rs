@@ -367,14 +367,15 @@ async fn out_07_a_line_of_a_log_is_one_whatever_somebody_wrote_into_it() {
     }
 }
 
-/// The token of the one invitation that was mailed into a directory.
-async fn invitation_in(directory: &Path) -> String {
+/// The token of the one invitation that was mailed into a directory; the letter is taken out.
+pub async fn invitation_in(directory: &Path) -> String {
     for _ in 0..250 {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let mut letters = files.map(|file| file.path());
         let is_letter = |file: &std::path::PathBuf| file.extension().is_some_and(|e| e == "eml");
         if let Some(letter) = letters.find(is_letter) {
-            let text = std::fs::read_to_string(letter).unwrap().replace("=\r\n", "");
+            let text = std::fs::read_to_string(&letter).unwrap().replace("=\r\n", "");
+            std::fs::remove_file(letter).unwrap();
             let token = text.split("token=").nth(1).unwrap().trim_start_matches("3D");
             return token[..64].to_owned();
         }

@@ -1,6 +1,7 @@
 //! Mail, from what somebody asks for to what a real mail server has kept.
 
 mod asking;
+mod attacks;
 mod delivery;
 mod invitations;
 mod journey;

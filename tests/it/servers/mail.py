@@ -77,6 +77,8 @@ def keep(server, session, envelope):
         "from": envelope.mail_from,
         "to": envelope.rcpt_tos,
         "headers": {name.lower(): str(value) for name, value in message.items()},
+        "names": [name.lower() for name in message.keys()],
+        "parts": [part.get_content_type() for part in message.walk()],
         "text": part("plain"),
         "html": part("html"),
         "is_tls": session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None,
