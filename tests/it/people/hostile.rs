@@ -8,18 +8,18 @@ use crate::harness::Gateway;
 use crate::raw::{Client, Raw};
 use crate::upstream::Upstream;
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// An endpoint that takes JSON, with the schemas of its fields.
-struct Endpoint {
-    method: String,
-    path: String,
+pub struct Endpoint {
+    pub method: String,
+    pub path: String,
     fields: Map<String, Value>,
     needed: Vec<String>,
 }
 
 /// Every endpoint of the document that takes JSON.
-async fn endpoints(client: &Client, id: &str) -> Vec<Endpoint> {
+pub async fn endpoints(client: &Client, id: &str) -> Vec<Endpoint> {
     let document = client.get("/auth/openapi.json").send().await.expect(200).json();
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -200,7 +200,7 @@ async fn no_body_is_ever_an_error_of_ours() {
     ann.get("/x").send().await.expect(200);
 }
 
-fn fitting_body(endpoint: &Endpoint) -> String {
+pub fn fitting_body(endpoint: &Endpoint) -> String {
     let needed = endpoint.needed.iter();
     let body: Map<String, Value> =
         needed.map(|name| (name.clone(), fitting(name, &endpoint.fields[name]))).collect();

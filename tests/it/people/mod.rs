@@ -4,6 +4,7 @@ mod changes;
 mod document;
 mod guide;
 mod hostile;
+mod origins;
 mod recorded;
 mod registration;
 
