@@ -20,6 +20,7 @@ mod races;
 mod reader;
 mod redirects;
 mod sessions;
+mod sizes;
 mod spelling;
 mod timing;
 mod trial;

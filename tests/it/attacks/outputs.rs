@@ -25,7 +25,7 @@ limits: off
 
 /// Who may call an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Admits {
+pub enum Admits {
     Anybody,
     SignedIn,
     Superusers,
@@ -144,7 +144,7 @@ const OF_PROVIDERS: &[(&str, &str, &[&str], Admits)] = &[
 ];
 
 /// The pages that take a form: arm of the source, and an address it stands for.
-const FORMS: &[(&str, &str, Admits)] = &[
+pub const FORMS: &[(&str, &str, Admits)] = &[
     ("Page::SignIn", "login", Anybody),
     ("Page::SignOut", "logout", SignedIn),
     ("Page::SetUp", "setup", Anybody),

@@ -3,7 +3,7 @@
 mod changes;
 mod document;
 mod guide;
-mod hostile;
+pub mod hostile;
 mod origins;
 mod recorded;
 mod registration;
