@@ -255,6 +255,44 @@ async fn limits_are_what_the_file_says_and_a_reload_puts_others_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_limits_nobody_is_sent_away_for_coming_often() {
+    const OFTEN: usize = 25;
+    let builder =
+        Gateway::builder(YAML).key("accounts", "{ registration: open }").key("limits", "off");
+    let gateway = builder.key("mail", "{ from: a@example.com, directory: mail }").start().await;
+    gateway.person("ann").create().await;
+    let client = gateway.client();
+    let post = async |path: &str, body: serde_json::Value| {
+        let call = client.post(path).body("application/json", body.to_string());
+        call.send().await.status
+    };
+    for number in 0..OFTEN {
+        let (who, guess) = (format!("p{number}@example.com"), "A".repeat(64));
+        for name in ["ann@example.com", &who] {
+            let fields = [("username", name), ("password", "wrong")];
+            client.post("/auth/jwt/login").form(&fields).send().await.expect(400);
+        }
+        for path in ["/auth/forgot-password", "/auth/request-verify-token"] {
+            for email in ["ann@example.com", &who] {
+                assert_eq!(
+                    post(path, serde_json::json!({ "email": email })).await,
+                    202,
+                    "{number}"
+                );
+            }
+        }
+        let short = serde_json::json!({ "email": who, "password": "short" });
+        assert_eq!(post("/auth/register", short).await, 400, "{number}");
+        for path in ["/auth/verify", "/auth/reset-password"] {
+            let body = serde_json::json!({ "token": guess, "password": "short" });
+            assert_eq!(post(path, body).await, 400, "{number} {path}");
+        }
+        let set_up = gateway.client().visit(&format!("/auth/setup?token={guess}"));
+        set_up.send().await.expect(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bru_10_registrations_are_limited_by_address_whatever_comes_of_them() {
     let builder = Gateway::builder(YAML).key("accounts", "{ registration: open }");
     let gateway = builder.key("mail", "{ from: a@example.com, directory: mail }").start().await;
