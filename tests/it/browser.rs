@@ -245,6 +245,12 @@ impl Browser {
         self.cdp("Emulation.setDeviceMetricsOverride", parameters).await;
     }
 
+    /// Puts what is downloaded into a directory, without asking.
+    pub async fn download_to(&self, directory: &Path) {
+        let parameters = json!({ "behavior": "allow", "downloadPath": directory });
+        self.cdp("Browser.setDownloadBehavior", parameters).await;
+    }
+
     /// Prefers a dark or a light colour scheme.
     pub async fn set_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
@@ -275,14 +281,23 @@ impl Browser {
     /// nothing may stick out to the right.
     pub async fn check_page(&self, name: &str) {
         for (width, dark) in [(320, false), (320, true), (1280, false), (1280, true)] {
-            self.set_width(width).await;
-            self.set_dark(dark).await;
-            let found = self.axe().await;
-            assert!(found.is_empty(), "{name} at {width} px, dark {dark}:\n{}", found.join("\n"));
-            let script = "return document.documentElement.scrollWidth";
-            let needed = self.script(script, Vec::new()).await.as_u64().unwrap_or_default();
-            assert!(needed <= u64::from(width), "{name} needs {needed} px of {width}");
+            self.check_page_as(name, width, dark).await;
         }
+    }
+
+    /// The same for other words on a page whose colours were looked at: where there is least room for them.
+    pub async fn check_words(&self, name: &str) {
+        self.check_page_as(name, 320, false).await;
+    }
+
+    async fn check_page_as(&self, name: &str, width: u32, dark: bool) {
+        self.set_width(width).await;
+        self.set_dark(dark).await;
+        let found = self.axe().await;
+        assert!(found.is_empty(), "{name} at {width} px, dark {dark}:\n{}", found.join("\n"));
+        let script = "return document.documentElement.scrollWidth";
+        let needed = self.script(script, Vec::new()).await.as_u64().unwrap_or_default();
+        assert!(needed <= u64::from(width), "{name} needs {needed} px of {width}");
     }
 }
 

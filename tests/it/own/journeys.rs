@@ -1,10 +1,14 @@
 //! Each journey from its beginning to its end, in a real Chromium, with the links out of real mails.
 
+use std::time::Duration;
+
+use serde_json::Value;
 use thirtyfour::Key;
 
 use super::{NEW, letters, link_of, start, with_accounts};
 use crate::browser::{Browser, Setting};
 use crate::harness::{Gateway, PASSWORD};
+use crate::raw::Client;
 use crate::upstream::Upstream;
 
 async fn open(gateway: &Gateway, path: &str) -> Browser {
@@ -94,23 +98,40 @@ async fn somebody_changes_profile_e_mail_and_password_and_the_other_browser_is_o
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_signs_devices_out_takes_their_data_and_deletes_the_account() {
     let (_upstream, gateway) = start("{}").await;
-    let elsewhere = gateway.person("ann").sign_in().await;
+    let others = [gateway.person("ann").sign_in().await, gateway.sign_in("ann").await];
     let browser = open(&gateway, "/auth/account/devices").await;
     browser.sign_in("ann@example.com", PASSWORD).await;
     browser.wait_for_address(|address| address.ends_with("/auth/account")).await;
     browser.click("a[href$='/account/devices']").await;
     let text = browser.text().await;
     assert!(text.contains("This device") && text.contains("HeadlessChrome"), "{text}");
+    // One of the two, then all the others, then this one.
     browser.click("button[aria-label='Sign out device 2']").await;
     browser.wait_for_address(|address| address.ends_with("devices?done=1")).await;
-    elsewhere.get("/x").send().await.expect(401);
-    // Where a browser puts a file is its own affair: it is fetched with its cookie.
-    let cookie = browser.driver.get_named_cookie("portcullis").await.unwrap().value;
-    let client = gateway.client();
-    client.set_cookie("portcullis", &cookie);
-    let data = client.visit("/auth/account/data").send().await.expect(200).json();
+    let mut left = 0;
+    for client in &others {
+        left += u8::from(client.get("/x").send().await.status == 200);
+    }
+    assert_eq!(left, 1);
+    browser.click("form:has(input[name=others]) button").await;
+    browser.find("main:not(:has(input[name=others]))").await;
+    for client in &others {
+        client.get("/x").send().await.expect(401);
+    }
+    let mine = client_of(&browser, &gateway).await;
+    mine.get("/x").send().await.expect(200);
+    browser.click("form[action$='/logout'] button").await;
+    browser.wait_for_address(|address| address.contains("/auth/login")).await;
+    mine.get("/x").send().await.expect(401);
+    browser.goto(&format!("http://{}/auth/account", gateway.address)).await;
+    browser.sign_in("ann@example.com", PASSWORD).await;
+    browser.wait_for_address(|address| address.ends_with("/auth/account")).await;
+    let mine = client_of(&browser, &gateway).await;
+    let data = downloaded(&browser).await;
     assert_eq!(data["account"]["email"], "ann@example.com");
+    assert_eq!(data["sessions"].as_array().unwrap().len(), 1, "{data}");
     browser.goto(&format!("http://{}/auth/account/delete", gateway.address)).await;
+    assert_eq!(downloaded(&browser).await["account"], data["account"]);
     browser.click("main form button").await;
     browser.fill("input[name=current_password]", PASSWORD).await;
     browser.press(Key::Enter + "").await;
@@ -118,8 +139,34 @@ async fn somebody_signs_devices_out_takes_their_data_and_deletes_the_account() {
     assert!(browser.text().await.contains("Your account is deleted"));
     browser.sign_in("ann@example.com", PASSWORD).await;
     browser.find("[role=alert]").await;
-    client.get("/x").send().await.expect(401);
+    mine.get("/x").send().await.expect(401);
     browser.quit().await;
+}
+
+/// A client with the session of a browser.
+async fn client_of(browser: &Browser, gateway: &Gateway) -> Client {
+    let cookie = browser.driver.get_named_cookie("portcullis").await.unwrap().value;
+    let client = gateway.client();
+    client.set_cookie("portcullis", &cookie);
+    client
+}
+
+/// Downloads one's data by the link of the page, and reads the file that the browser has made.
+async fn downloaded(browser: &Browser) -> Value {
+    let directory = tempfile::tempdir().unwrap();
+    browser.download_to(directory.path()).await;
+    browser.click("a[href$='/account/data']").await;
+    let file = directory.path().join("account.json");
+    for _ in 0..500 {
+        if let Some(data) =
+            std::fs::read(&file).ok().and_then(|read| serde_json::from_slice(&read).ok())
+        {
+            return data;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let found: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    panic!("no file but {found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod attacks;
 mod journeys;
 mod look;
+mod mistakes;
 mod rules;
 
 use std::path::PathBuf;
