@@ -12,6 +12,10 @@ use tracing_subscriber::fmt::MakeWriter;
 #[error("telemetry.level is neither a level nor a filter directive")]
 pub struct InvalidFilter(#[source] tracing_subscriber::filter::ParseError);
 
+/// The watcher of the configuration's directory says at `trace` that a file changed there, which the log itself
+/// may be: each such line would make the next.
+const SELF_FEEDING: &str = "notify=info";
+
 /// Standard error, where the log belongs: standard output is for what a command prints.
 struct StandardError;
 
@@ -28,9 +32,8 @@ impl<'a> MakeWriter<'a> for StandardError {
 /// # Errors
 /// [`InvalidFilter`].
 pub fn init(level: &str, as_json: bool) -> Result<(), InvalidFilter> {
-    let filter = EnvFilter::try_new(level).map_err(InvalidFilter)?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(StandardError);
     // An error here means a log is set up already (a test's, or an embedding program's): it stays.
@@ -40,6 +43,11 @@ pub fn init(level: &str, as_json: bool) -> Result<(), InvalidFilter> {
         builder.with_target(false).try_init()
     };
     Ok(())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, InvalidFilter> {
+    let quiet = SELF_FEEDING.parse().map_err(InvalidFilter)?;
+    Ok(EnvFilter::try_new(level).map_err(InvalidFilter)?.add_directive(quiet))
 }
 
 /// An error and everything that caused it on one line, each said once.
@@ -63,11 +71,24 @@ impl fmt::Display for Causes<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] io::Error);
+
+    #[test]
+    fn no_level_has_the_log_feed_itself() {
+        for level in ["trace", "info,notify=trace"] {
+            let directives = filter(level).unwrap().to_string();
+            let directives: Vec<_> = directives.split(',').collect();
+            assert!(directives.contains(&"notify=info"), "{directives:?}");
+            assert!(!directives.contains(&"notify=trace"), "{directives:?}");
+        }
+        assert!(filter("no=such=level").is_err());
+    }
 
     #[test]
     fn causes_are_told_once_each() {
