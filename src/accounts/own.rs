@@ -147,7 +147,7 @@ impl Accounts {
         let events = store.list_events(Some(id), MOST_EVENTS).await?;
         let granted = store.list_grants(id).await?.into_iter().map(OwnRole::of);
         let vouched = store.list_provider_roles(id).await?.into_iter().map(OwnRole::by_provider);
-        let events = events.into_iter().map(|event| OwnEvent::of(event, &user)).collect();
+        let events = own_events(events, &user);
         Ok(Some(Dossier {
             account: OwnAccount::of(user),
             roles: granted.chain(vouched).collect(),
@@ -217,11 +217,22 @@ impl OwnLink {
     }
 }
 
+/// Events, newest first, as the owner may see them. Before the account had its e-mail whoever acted under that
+/// one was somebody else.
+fn own_events(events: Vec<Event>, owner: &User) -> Vec<OwnEvent> {
+    let mut has_moved = false;
+    let shown = events.into_iter().map(|event| {
+        let is_named = fold_email(&event.actor).is_ok_and(|actor| *actor == *owner.email_folded);
+        let is_own = event.actor.is_empty() || (is_named && !has_moved);
+        has_moved |= event.kind == "update" && event.detail.split(", ").any(|part| part == "email");
+        OwnEvent::of(event, is_own)
+    });
+    shown.collect()
+}
+
 impl OwnEvent {
     /// Who else did something, from where and with which browser is not the owner's to know.
-    fn of(event: Event, owner: &User) -> Self {
-        let is_own = event.actor.is_empty()
-            || fold_email(&event.actor).is_ok_and(|actor| *actor == *owner.email_folded);
+    fn of(event: Event, is_own: bool) -> Self {
         let told = Self {
             at: event.at.to_string(),
             kind: event.kind,

@@ -1,5 +1,7 @@
 //! What the pages do, and what they refuse.
 
+use portcullis::accounts::Actor;
+
 use super::{NEW, fill, letters, link_of, send, start, with_accounts};
 use crate::harness::{PASSWORD, email};
 use crate::raw::Client;
@@ -259,6 +261,18 @@ async fn out_10_what_is_downloaded_tells_nothing_of_an_operator() {
     let own = of("sign-in");
     assert_eq!(own["actor"], "ann@example.com");
     assert!(own["address"].is_string(), "{own}");
+    // Nor to whoever takes the operator's e-mail once that is free.
+    gateway.person("other").superuser().create().await;
+    let people = gateway.running.accounts().people();
+    let former = people.find("root@example.com").await.unwrap().unwrap();
+    people.delete(former.id, &Actor::cli()).await.unwrap();
+    let change = ann.call("PATCH", "/auth/users/me");
+    let body = "{\"email\": \"root@example.com\"}";
+    change.body("application/json", body).send().await.expect(200);
+    let data = ann.visit("/auth/account/data").send().await.expect(200);
+    for word in ["root@example.com\",\"address\":\"", "the-operators-browser"] {
+        assert!(!data.text().contains(word), "{word} in {}", data.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
