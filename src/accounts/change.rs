@@ -241,6 +241,11 @@ impl Accounts {
         if is_moved || change.password.is_some() {
             self.confirm_owner((identity, &user), confirmation, from).await?;
         }
+        if is_moved {
+            // Tells whether an e-mail has an account, as registering does, and counts as that.
+            let counted = self.limits.register(from.address);
+            counted.map_err(|limited| ChangeError::TooMany(limited.retry_after))?;
+        }
         let author = Author::Owner(identity.session().id);
         let actor = Actor { name: user.email.clone(), ..from.clone() };
         let changed = self.people.change(&user, change, author, &actor).await?;

@@ -252,7 +252,7 @@ pub struct AuthLimits {
     pub failures_per_account: Option<Rate>,
     /// Tokens of links from one address that are not good.
     pub links_per_address: Option<Rate>,
-    /// Registrations from one address, whatever comes of them.
+    /// Registrations, and changes to another e-mail, from one address, whatever comes of them.
     pub registrations_per_address: Option<Rate>,
     /// Letters asked for from one address.
     pub letters_per_address: Option<Rate>,

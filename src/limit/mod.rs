@@ -164,7 +164,7 @@ impl Limits {
         self.count([self.mark(Counter::Codes, address.map(limit_key))])
     }
 
-    /// Counts an attempt to register, whatever comes of it.
+    /// Counts an attempt to register, or to have another e-mail, whatever comes of it.
     ///
     /// # Errors
     /// [`Limited`]; nothing is counted then.

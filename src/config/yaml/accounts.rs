@@ -120,7 +120,7 @@ pub(in crate::config) struct AuthLimitsMap {
     #[serde(default)]
     #[schemars(with = "RateText")]
     pub(in crate::config) links_per_address: Option<RateText>,
-    /// Registrations from one address, whatever comes of them. Default: 20/1h.
+    /// Registrations, and changes to another e-mail, from one address, whatever comes of them. Default: 20/1h.
     #[serde(default)]
     #[schemars(with = "RateText")]
     pub(in crate::config) registrations_per_address: Option<RateText>,

@@ -5,9 +5,10 @@ use portcullis::store::Flag;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{NEW, events, link_mailed_to, patch, sign_in, start};
+use super::{NEW, events, link_mailed_to, patch, sign_in, start, with_accounts};
 use crate::harness::{Gateway, PASSWORD, email};
 use crate::raw::Client;
+use crate::upstream::Upstream;
 
 /// The address of somebody's account.
 async fn address(gateway: &Gateway, who: &str) -> String {
@@ -104,6 +105,22 @@ async fn another_e_mail_is_unverified_and_ends_every_other_session_and_link() {
     sign_in(&gateway, "ann", PASSWORD).await.expect(400);
     sign_in(&gateway, "new", PASSWORD).await.expect(200);
     assert!(link_mailed_to(&gateway, "new").await.starts_with("/auth/verify?token="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_to_others_e_mails_tells_no_more_than_registering_does() {
+    let upstream = Upstream::start();
+    let few = "{ auth: { registrations_per_address: 3/1h } }";
+    let gateway = with_accounts(&upstream, "{}").key("limits", few).start().await;
+    gateway.person("taken").create().await;
+    let ann = gateway.person("ann").sign_in().await;
+    for email in ["taken@example.com", "TAKEN@example.com", "new@example.com"] {
+        let expected = if email == "new@example.com" { 200 } else { 400 };
+        patch(&ann, "/users/me", &json!({ "email": email })).await.expect(expected);
+    }
+    let refused = patch(&ann, "/users/me", &json!({ "email": "taken@example.com" })).await;
+    assert!(refused.expect(429).header("retry-after").is_some());
+    patch(&ann, "/users/me", &json!({ "first_name": "Ann" })).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
