@@ -22,6 +22,9 @@ pub enum Rejected {
     /// It has more characters than this.
     #[error("Password should be at most {0} characters")]
     TooLong(usize),
+    /// It holds NUL, which no form brings.
+    #[error("Password should not contain the character NUL")]
+    Nul,
     /// It is made of the person's own data.
     #[error("Password should not contain {}", .0.as_str())]
     Own(Part),
@@ -67,6 +70,7 @@ impl Rejected {
         match self {
             Self::TooShort(least) => Text::of("password-too-short").with("count", least),
             Self::TooLong(most) => Text::of("password-too-long").with("count", most),
+            Self::Nul => Text::of("password-nul"),
             Self::Own(Part::Email) => Text::of("password-has-email"),
             Self::Own(Part::Username) => Text::of("password-has-username"),
             Self::Own(Part::FirstName) => Text::of("password-has-first-name"),
@@ -136,6 +140,9 @@ pub fn check(password: &str, user: &User, policy: &PasswordPolicy) -> Result<(),
     }
     if length > policy.max_length {
         return Err(Rejected::TooLong(policy.max_length));
+    }
+    if password.contains('\0') {
+        return Err(Rejected::Nul);
     }
     let profile = profile_parts(user);
     if policy.deny_profile {
@@ -274,6 +281,9 @@ mod tests {
                 );
             }
         }
+        // Forms refuse it, so nobody could ever sign in with it.
+        let nul = "Password should not contain the character NUL";
+        assert_eq!(reason("pass\0word", &LENGTH_ONLY), nul);
         let policy = PasswordPolicy { min_length: 12, max_length: 12, ..LENGTH_ONLY };
         assert_eq!(reason("elevenchars", &policy), "Password should be at least 12 characters");
         assert_eq!(reason("thirteenchars", &policy), "Password should be at most 12 characters");

@@ -110,6 +110,7 @@ password-too-short = { $count ->
     [one] Das Passwort muss mindestens ein Zeichen lang sein.
    *[other] Das Passwort muss mindestens { $count } Zeichen lang sein.
 }
+password-nul = Das Passwort darf das Zeichen NUL nicht enthalten.
 password-too-long = { $count ->
     [one] Das Passwort darf höchstens ein Zeichen lang sein.
    *[other] Das Passwort darf höchstens { $count } Zeichen lang sein.

@@ -110,6 +110,7 @@ password-too-short = { $count ->
     [one] The password should be at least one character long.
    *[other] The password should be at least { $count } characters long.
 }
+password-nul = The password should not contain the character NUL.
 password-too-long = { $count ->
     [one] The password should be at most one character long.
    *[other] The password should be at most { $count } characters long.
