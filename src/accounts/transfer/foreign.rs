@@ -26,6 +26,9 @@ pub struct Meaning {
     pub replaces: bool,
 }
 
+/// Most sign-ins that are believed: a column that could hold no more would let nobody in.
+const MOST_COUNTED: i64 = 1 << 53;
+
 /// Fields that are the same there and here.
 const SAME: [&str; 7] =
     ["email", "first_name", "last_name", "organization", "department", "phone", "created_at"];
@@ -148,8 +151,9 @@ fn rest_of(user: &ForeignUser, meaning: &Meaning) -> Result<(Vec<StagedLink>, Pa
     let count = |name: &str| match user.columns.get(name) {
         None => Ok(0),
         Some(text) => {
-            let number = text.parse::<i64>().ok().filter(|number| *number >= 0);
-            number.ok_or_else(|| format!("{name} is no number"))
+            let number =
+                text.parse::<i64>().ok().filter(|number| (0..=MOST_COUNTED).contains(number));
+            number.ok_or_else(|| format!("{name} is no number of sign-ins"))
         }
     };
     let last = user.columns.get("last_login").map(|text| {
@@ -209,6 +213,19 @@ mod tests {
         }
         assert!(Timestamp::parse(&time_of("2026-01-31")).is_some());
         assert_eq!(Timestamp::parse(&time_of("yesterday")), None);
+    }
+
+    #[test]
+    fn counts_leave_room_to_count_on() {
+        let of = |text: &str| {
+            let columns = BTreeMap::from([("login_count", text.to_owned())]);
+            let user = ForeignUser { columns, ..ForeignUser::default() };
+            rest_of(&user, &Meaning::default()).map(|(_, past)| past.login_count).ok()
+        };
+        assert_eq!((of("0"), of("9007199254740992")), (Some(0), Some(9_007_199_254_740_992)));
+        for bad in ["-1", "9007199254740993", "9223372036854775807", "x", ""] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 
     #[test]
