@@ -23,7 +23,15 @@ impl Output {
     /// Those of the writer, except that nobody reads.
     pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
-        writeln!(self, "{text}")
+        // Such characters stand within texts alone, where an escape means the same.
+        for char in text.chars() {
+            if char != '\n' && is_harmful(char) {
+                write!(self, "\\u{:04x}", u32::from(char))?;
+            } else {
+                write!(self, "{char}")?;
+            }
+        }
+        writeln!(self)
     }
 
     fn note(&mut self, result: io::Result<()>) -> io::Result<()> {
@@ -100,14 +108,19 @@ impl Table {
 pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
-        let is_invisible = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if char.is_control() || is_invisible {
+        if is_harmful(char) {
             out.extend(char.escape_unicode());
         } else {
             out.push(char);
         }
     }
     out
+}
+
+/// Whether a terminal acts on a character, or shows others in another order for it.
+fn is_harmful(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `yes` or `no`.
@@ -152,5 +165,29 @@ mod tests {
         table.write(&mut out).unwrap();
         let lines = ["A              B", "\\u{1b}[31mred  -", "é              a\\u{202e}b", ""];
         assert_eq!(String::from_utf8(out).unwrap(), lines.join("\n"));
+    }
+
+    #[test]
+    fn json_says_the_same_by_escapes_where_a_terminal_would_obey() {
+        let written = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut output = Output::new(Box::new(Shared(std::sync::Arc::clone(&written))));
+        let value = serde_json::json!({ "agent": "a\u{9b}31m\u{202e}\u{7f}\u{1b}é" });
+        output.json(&value).unwrap();
+        output.flush().unwrap();
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(text.chars().all(|char| char == '\n' || !is_harmful(char)), "{text:?}");
+        assert!(text.contains('é'), "{text}");
+    }
+
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }
