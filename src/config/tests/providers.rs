@@ -70,11 +70,11 @@ fn every_kind_has_its_own_defaults() {
 
     let own = provider(&format!(
         "kind: oauth2, {secret}, who: anyone, authorize: \"https://a.example/a\", \
-         token: \"https://a.example/t\", userinfo: \"http://127.0.0.1:7/me?x=1\", \
+         token: \"https://a.example/t\", userinfo: \"http://127.0.0.1:7/users/@me?x=1\", \
          fields: {{ subject: user.id, email_verified: user.ok }}"
     ));
     let ProviderKind::OAuth2(own) = own.kind else { panic!("plain") };
-    assert_eq!(own.userinfo.as_str(), "http://127.0.0.1:7/me?x=1");
+    assert_eq!(own.userinfo.as_str(), "http://127.0.0.1:7/users/@me?x=1");
     assert_eq!(own.fields.subject, "user.id");
     assert_eq!(own.fields.email.as_deref(), Some("email"));
     assert_eq!(own.fields.email_verified.as_deref(), Some("user.ok"));
@@ -119,6 +119,11 @@ fn what_a_kind_lacks_or_does_not_take_is_said_where_it_stands() {
         ("kind: microsoft, ANY, link_by_email: verified", ".link_by_email", "never links"),
         ("kind: oauth2, ANY, preset: myspace", ".preset", "expected one of"),
         ("kind: oauth2, ANY, preset: discord, roles: { a: admin }", ".roles", "`roles_claim`"),
+        (
+            "kind: oauth2, ANY, preset: discord, userinfo: \"https://me@a.example/x\"",
+            ".userinfo",
+            "expected an address",
+        ),
         ("kind: okta, ANY", ".kind", "expected one of"),
         ("OIDC, who: anyone, recheck: never", ".recheck", "or off"),
         ("OIDC, who: anyone, leeway: 1h", ".leeway", "more than 10m"),

@@ -133,7 +133,8 @@ spellings! {
     ClientSecret, "a client secret", "^[^\\x00-\\x1f]+$", 1000;
     IssuerText, "an address such as https://id.example.com, without query and fragment",
         r"^https?://[^\s?#@\\]+$", 500;
-    EndpointText, "an address such as https://id.example.com/token", r"^https?://[^\s#@\\]+$", 1000;
+    EndpointText, "an address such as https://id.example.com/token",
+        r"^https?://[^\s/?#@\\]+([/?][^\s#\\]*)?$", 1000;
     ScopeText, "a scope, such as profile", r"^[\x21\x23-\x5b\x5d-\x7e]+$", 200;
     FieldPath, "a name, or names joined by dots, such as user.email", "^[^\\x00-\\x1f]+$", 200;
     GroupText, "a name of 1 to 200 characters", "^[^\\x00-\\x1f]+$", 200;
