@@ -154,10 +154,17 @@ impl Builder {
     }
 
     /// Starts it in this process.
-    pub async fn start(mut self) -> Gateway {
+    pub async fn start(self) -> Gateway {
+        self.start_with(|_| {}).await
+    }
+
+    /// Starts it in this process with what no file can say.
+    pub async fn start_with(mut self, change: impl FnOnce(&mut Config)) -> Gateway {
         let file = self.write();
         let Self { environment, directory, clock, .. } = self;
-        Gateway::start(file, environment, directory, clock).await
+        let mut config = load(&file, &environment);
+        change(&mut config);
+        Box::pin(Gateway::start(config, file, environment, directory, clock)).await
     }
 
     /// Starts the real binary.
@@ -240,12 +247,12 @@ impl Gateway {
     }
 
     async fn start(
+        config: Config,
         file: PathBuf,
         environment: BTreeMap<String, String>,
         directory: TempDir,
         clock: Clock,
     ) -> Self {
-        let config = load(&file, &environment);
         let options = server::Options { clock: clock.clone(), entropy: Entropy::system() };
         let running = server::start(config, options).await.expect("the gateway does not start");
         let address = running.addresses[0];
@@ -368,6 +375,11 @@ impl Gateway {
         self.running.reload(load(&self.file, &self.environment)).unwrap();
     }
 
+    /// Runs a command with the same configuration; `input` is its standard input.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Output {
+        run_beside(&self.file, &self.environment, arguments, input)
+    }
+
     /// Ends it and starts it again over the same data, with other environment variables.
     pub async fn restart_with(self, changes: &[(&str, &str)]) -> Self {
         let Self { running, clock, file, mut environment, directory, .. } = self;
@@ -375,7 +387,8 @@ impl Gateway {
         for (name, value) in changes {
             environment.insert((*name).to_owned(), (*value).to_owned());
         }
-        Self::start(file, environment, directory, clock).await
+        let config = load(&file, &environment);
+        Box::pin(Self::start(config, file, environment, directory, clock)).await
     }
 }
 
@@ -546,9 +559,7 @@ impl Process {
 
     /// Runs another command with the same configuration; `input` is its standard input.
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut all: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
-        all.extend([OsStr::new("-c"), self.file.as_os_str()]);
-        run(&all, &self.environment, input)
+        run_beside(&self.file, &self.environment, arguments, input)
     }
 
     /// Makes an account by the command line.
@@ -571,6 +582,17 @@ impl Drop for Process {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
+}
+
+fn run_beside(
+    file: &Path,
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
+    let mut all: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    all.extend([OsStr::new("-c"), file.as_os_str()]);
+    run(&all, environment, input)
 }
 
 /// Runs the binary to its end with nothing in its environment but what is given.

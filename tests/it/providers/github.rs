@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{YAML, me, parameter};
+use super::{YAML, me, parameter, written};
 use crate::harness::Gateway;
 use crate::raw::{Client, Response};
 use crate::upstream::Upstream;
@@ -40,22 +40,13 @@ impl Known {
 }
 
 /// The double, which answers with what is known at that moment.
-struct GitHub {
+pub(super) struct GitHub {
     server: Upstream,
     known: Arc<Mutex<Known>>,
 }
 
-fn written(body: &Value) -> String {
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
 impl GitHub {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let double = Self { server: Upstream::start(), known: Arc::new(Mutex::new(Known::ann())) };
         double.at("/api/v3/user", |known| known.user.clone());
         double.at("/api/v3/user/emails", |known| known.emails.clone());
@@ -77,7 +68,7 @@ impl GitHub {
                 } else {
                     json!({ "error": "bad_verification_code", "error_description": "expired" })
                 };
-                exchange.write(written(&answer)).await.then_some(exchange)
+                exchange.write(written("200 OK", &answer)).await.then_some(exchange)
             }
         });
         double
@@ -92,13 +83,23 @@ impl GitHub {
                 let bearer = format!("Bearer {TOKEN}");
                 let is_theirs = exchange.seen.header("authorization").as_deref() == Some(&bearer);
                 let answer = if is_theirs {
-                    written(&answer)
+                    written("200 OK", &answer)
                 } else {
                     "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned()
                 };
                 exchange.write(answer).await.then_some(exchange)
             }
         });
+    }
+
+    /// As it stands in the file.
+    pub(super) fn written(&self, who: &str) -> String {
+        format!(
+            "github: {{ kind: github, base_url: \"{}\", client_id: Iv1.8a61f9b3a7aba766, \
+             client_secret: \"a-secret-of-github\", link_by_email: verified, \
+             roles: {{ \"quay:night-shift\": night }}, {who} }}",
+            self.server.url()
+        )
     }
 
     fn knows(&self, change: impl FnOnce(&mut Known)) {
@@ -108,12 +109,7 @@ impl GitHub {
 
 async fn start(who: &str) -> (Upstream, GitHub, Gateway) {
     let (app, github) = (Upstream::start(), GitHub::start());
-    let provider = format!(
-        "{{ github: {{ kind: github, base_url: \"{}\", client_id: Iv1.8a61f9b3a7aba766, \
-         client_secret: \"a-secret-of-github\", link_by_email: verified, \
-         roles: {{ \"quay:night-shift\": night }}, {who} }} }}",
-        github.server.url()
-    );
+    let provider = format!("{{ {} }}", github.written(who));
     let gateway =
         Gateway::builder(YAML).with("APP", &app.url()).key("providers", &provider).start().await;
     (app, github, gateway)

@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{YAML, me, parameter};
+use super::{YAML, me, parameter, written};
 use crate::harness::Gateway;
 use crate::raw::{Client, Response};
 use crate::upstream::Upstream;
@@ -27,14 +27,6 @@ struct Liar {
     signing: Vec<u8>,
     x: String,
     y: String,
-}
-
-fn written(body: &Value) -> String {
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }
 
 impl Liar {
@@ -56,11 +48,11 @@ impl Liar {
             "id_token_signing_alg_values_supported": ["none", "HS256", "ES256"],
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         });
-        server.answers("/.well-known/openid-configuration", written(&metadata));
+        server.answers("/.well-known/openid-configuration", written("200 OK", &metadata));
         let keys = json!({ "keys": [
             { "kty": "EC", "crv": "P-256", "use": "sig", "kid": "one", "alg": "ES256", "x": x, "y": y },
         ] });
-        server.answers("/jwks", written(&keys));
+        server.answers("/jwks", written("200 OK", &keys));
         let told: Arc<Mutex<Told>> = Arc::default();
         let saying = Arc::clone(&told);
         server.at("/token", move |mut exchange| {
@@ -71,7 +63,7 @@ impl Liar {
                     "access_token": "an-access-token", "token_type": "Bearer", "expires_in": 60,
                     "id_token": told.id_token,
                 });
-                exchange.write(written(&answer)).await.then_some(exchange)
+                exchange.write(written("200 OK", &answer)).await.then_some(exchange)
             }
         });
         Self { server, told, signing, x, y }

@@ -1,13 +1,15 @@
-//! Signing in by providers that vouch for people: against oidc-provider, a double of GitHub, and one that
-//! lies; as JSON, as pages, in Chromium.
+//! Signing in by providers that vouch for people: against oidc-provider, doubles of GitHub and of
+//! other services, and one that lies; as JSON, as pages, in Chromium.
 
 mod attacks;
+mod double;
 mod endpoints;
 mod github;
 mod journeys;
 mod keeping;
 mod lying;
 mod ownership;
+mod services;
 
 use portcullis::store::Event;
 use serde_json::{Value, json};
@@ -174,4 +176,14 @@ fn flow_cookies(client: &Client) -> Vec<(String, String)> {
     let pairs = all.split("; ").filter_map(|pair| pair.split_once('='));
     let own = pairs.filter(|(name, _)| name.contains("-flow-"));
     own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// A whole answer with JSON, as a provider writes it.
+fn written(status: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
