@@ -150,6 +150,9 @@ impl<T> Cached<T> {
                 Ok(kept)
             }
             Err(error) => {
+                // From now: what hung until its time was up would else be asked for again by everybody who
+                // waited for it, one after another.
+                trials.last = Some(self.clock.tick());
                 trials.failures = trials.failures.saturating_add(1);
                 trials.error = Some(error.clone());
                 Err(error)

@@ -5,6 +5,7 @@ mod attacks;
 mod double;
 mod endpoints;
 mod github;
+mod hanging;
 mod journeys;
 mod keeping;
 mod lying;
