@@ -48,8 +48,11 @@ async fn the_document_lists_every_address_with_its_answers() {
     assert!(!user.to_string().contains("hash"), "{user}");
 }
 
+/// Every way in which schemathesis looks.
+const PHASES: &str = "examples,coverage,fuzzing,stateful";
+
 /// Runs schemathesis as somebody over everything but what `left_out` matches.
-async fn examine(process: &Process, token: Option<String>, left_out: &str) {
+pub async fn examine(process: &Process, token: Option<String>, phases: &str, left_out: &str) {
     let watch = Stopwatch::start();
     let url = format!("http://{}/auth/openapi.json", process.address);
     let mut command = Command::new(python().with_file_name("schemathesis"));
@@ -66,12 +69,7 @@ async fn examine(process: &Process, token: Option<String>, left_out: &str) {
         "--warnings",
         "off",
     ]);
-    command.args([
-        "--phases",
-        "examples,coverage,fuzzing,stateful",
-        "--suppress-health-check",
-        "all",
-    ]);
+    command.args(["--phases", phases, "--suppress-health-check", "all"]);
     command.args(["--exclude-path-regex", left_out]);
     if let Some(token) = &token {
         command.args(["-H", &format!("Authorization: Bearer {token}")]);
@@ -86,7 +84,7 @@ async fn examine(process: &Process, token: Option<String>, left_out: &str) {
 async fn schemathesis_finds_no_undocumented_answer_as_nobody() {
     let upstream = Upstream::start();
     let process = start(&upstream).await;
-    examine(&process, None, "^$").await;
+    examine(&process, None, PHASES, "^$").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +94,7 @@ async fn schemathesis_finds_no_undocumented_answer_as_a_user() {
     process.create_user("ann", &[]);
     let token = bearer(&process, "ann").await;
     // Signing out would leave the rest to nobody; what is no id below `users_path` is the application's.
-    examine(&process, Some(token), "logout$|^/users/.id").await;
+    examine(&process, Some(token), PHASES, "logout$|^/users/.id").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,5 +103,5 @@ async fn schemathesis_finds_no_undocumented_answer_as_a_superuser() {
     let process = start(&upstream).await;
     process.create_user("root", &["--superuser"]);
     let token = bearer(&process, "root").await;
-    examine(&process, Some(token), "logout$|^/users/.id").await;
+    examine(&process, Some(token), PHASES, "logout$|^/users/.id").await;
 }

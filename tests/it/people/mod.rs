@@ -1,7 +1,7 @@
 //! Accounts as their owners and superusers use them over JSON: registering, reading, changing, deleting.
 
 mod changes;
-mod document;
+pub mod document;
 mod guide;
 pub mod hostile;
 mod origins;

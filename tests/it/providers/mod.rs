@@ -2,6 +2,7 @@
 //! other services, and one that lies; as JSON, as pages, in Chromium.
 
 mod attacks;
+mod document;
 mod double;
 mod endpoints;
 mod github;
