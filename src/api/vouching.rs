@@ -151,19 +151,16 @@ impl Api {
         provider: &str,
     ) -> Result<Answer, Failure> {
         let confirmed = self.confirm(visit, identity).await?;
-        let links = self.accounts.links_of(identity.user().id).await.map_err(store_failure)?;
-        let mut status = StatusCode::NOT_FOUND;
-        for link in links.into_iter().filter(|link| link.key.provider == provider) {
-            match self.accounts.unlink((identity, confirmed), &link.key, &visit.actor()).await {
-                Ok(_) => status = StatusCode::NO_CONTENT,
-                Err(Mistake::Conflict(Conflict::LastWayIn)) => {
-                    return Err(Failure::new(StatusCode::BAD_REQUEST).detail("LAST_WAY_IN"));
-                }
-                Err(Mistake::Store(error)) => return Err(store_failure(error)),
-                Err(mistake) => return Err(mistake.into()),
+        let all = (provider, None);
+        match self.accounts.unlink((identity, confirmed), all, &visit.actor()).await {
+            Ok(true) => Ok(empty(StatusCode::NO_CONTENT)),
+            Ok(false) => Err(Failure::new(StatusCode::NOT_FOUND)),
+            Err(Mistake::Conflict(Conflict::LastWayIn)) => {
+                Err(Failure::new(StatusCode::BAD_REQUEST).detail("LAST_WAY_IN"))
             }
+            Err(Mistake::Store(error)) => Err(store_failure(error)),
+            Err(mistake) => Err(mistake.into()),
         }
-        if status == StatusCode::NOT_FOUND { Err(Failure::new(status)) } else { Ok(empty(status)) }
     }
 
     async fn depart(

@@ -14,7 +14,7 @@ use crate::accounts::visit::{Answer, Visit, form_failure, see_other, store_failu
 use crate::accounts::vouching::{Departure, is_offered};
 use crate::accounts::{ChangeError, Confirmed, Mistake};
 use crate::session::Identity;
-use crate::store::{Conflict, LinkKey};
+use crate::store::Conflict;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::text::Text;
@@ -86,8 +86,7 @@ impl Portal {
             Ok(confirmed) => match what {
                 Linking::Link => self.link(visit, provider, confirmed).await,
                 Linking::Unlink => {
-                    let key = LinkKey { provider: provider.to_owned(), subject };
-                    self.unlink(visit, (identity, confirmed), &key).await
+                    self.unlink(visit, (identity, confirmed), (provider, &subject)).await
                 }
             },
             Err(Err(ChangeError::Gone)) => Ok(sign_in_first(visit)),
@@ -156,10 +155,10 @@ impl Portal {
         &self,
         visit: &Visit,
         by: (&Identity, Confirmed),
-        key: &LinkKey,
+        (provider, subject): (&str, &str),
     ) -> Result<Answer, Failure> {
         let account = account_address(visit);
-        match self.accounts.unlink(by, key, &visit.actor()).await {
+        match self.accounts.unlink(by, (provider, Some(subject)), &visit.actor()).await {
             Ok(_) => Ok(see_other(&account)),
             Err(Mistake::Conflict(Conflict::LastWayIn)) => {
                 Err(Failure::new(StatusCode::BAD_REQUEST)

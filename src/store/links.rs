@@ -82,17 +82,26 @@ pub struct SessionOrigin {
     pub session: Option<String>,
 }
 
-/// A link to be taken away.
+/// Links to be taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unlinking<'a> {
     /// Whose.
     pub user: Uuid,
-    /// Which.
-    pub key: &'a LinkKey,
+    /// To which provider.
+    pub provider: &'a str,
+    /// Which account there; `None`: every one that is linked.
+    pub subject: Option<&'a str>,
     /// The session that stays, though it came from it.
     pub spared: Option<[u8; 32]>,
-    /// The providers that people can sign in by: a link to another is no way in.
-    pub providers: &'a [String],
+    /// The providers that people can sign in by, where a way in has to be left: a link to another is none.
+    /// `None`: the last one goes as well.
+    pub ways_in: Option<&'a [String]>,
+}
+
+impl Unlinking<'_> {
+    fn takes(&self, link: &LinkKey) -> bool {
+        link.provider == self.provider && self.subject.is_none_or(|subject| link.subject == subject)
+    }
 }
 
 impl Store {
@@ -209,47 +218,53 @@ impl Store {
         written.await
     }
 
-    /// Unlinks an account at a provider, ends the other sessions that came from it and takes away the
-    /// roles it gave. Says whether it was linked (only then is there an event).
+    /// Takes links away, ends the other sessions that came from them and takes away the roles they gave. Says
+    /// whether there was one (only then is there an event).
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::LastWayIn`].
-    pub async fn delete_link(
+    pub async fn delete_links(
         &self,
         unlinking: &Unlinking<'_>,
         event: &Event,
     ) -> Result<bool, StoreError> {
-        let Unlinking { user, key, spared, providers } = *unlinking;
+        let Unlinking { user, spared, ways_in, .. } = *unlinking;
         let deleted = self.pool.write(async |connection| {
             // Holds the account: of two links that go at once the later sees that it is the last.
             let sql =
                 "UPDATE users SET is_active = is_active WHERE id = $1 RETURNING password_hash";
             let Some(row) = connection.row(sql, values![user]).await? else { return Ok(false) };
             let has_password = row.cells().optional_text()?.is_some();
-            let sql = "DELETE FROM linked_accounts \
-                 WHERE provider = $1 AND subject = $2 AND user_id = $3";
-            let values = values![&*key.provider, &*key.subject, user];
-            if connection.execute(sql, values).await? == 0 {
+            let (gone, left): (Vec<_>, Vec<_>) =
+                keys_of(connection, user).await?.into_iter().partition(|key| unlinking.takes(key));
+            if gone.is_empty() {
                 return Ok(false);
             }
-            let sql = "SELECT l.provider FROM linked_accounts l WHERE l.user_id = $1";
-            let others = connection.rows(sql, values![user]).await?;
-            let others = others.iter().map(|row| row.cells().text());
-            let others = others.collect::<Result<Vec<_>, _>>()?;
-            let has_other = others.iter().any(|provider| providers.contains(provider));
-            if !has_password && !has_other {
+            let has_way = |ways: &[String]| left.iter().any(|key| ways.contains(&key.provider));
+            if !has_password && ways_in.is_some_and(|ways| !has_way(ways)) {
                 return Err(StoreError::Conflict(Conflict::LastWayIn));
             }
-            let sql = "DELETE FROM sessions WHERE provider = $1 AND provider_subject = $2 \
-                 AND id <> $3";
             let spared = spared.unwrap_or_default();
-            connection.execute(sql, values![&*key.provider, &*key.subject, &spared]).await?;
+            for LinkKey { provider, subject } in &gone {
+                let sql = "DELETE FROM linked_accounts \
+                     WHERE provider = $1 AND subject = $2 AND user_id = $3";
+                connection.execute(sql, values![&**provider, &**subject, user]).await?;
+                let sql = "DELETE FROM sessions WHERE provider = $1 AND provider_subject = $2 \
+                     AND id <> $3";
+                connection.execute(sql, values![&**provider, &**subject, &spared]).await?;
+            }
             changes::insert(connection, &Changed::User(user)).await?;
             events::insert(connection, event).await?;
             Ok(true)
         });
         deleted.await
     }
+}
+
+async fn keys_of(connection: &mut Connection, user: Uuid) -> Result<Vec<LinkKey>, StoreError> {
+    let sql = "SELECT l.provider, l.subject FROM linked_accounts l WHERE l.user_id = $1";
+    let rows = connection.rows(sql, values![user]).await?;
+    rows.iter().map(|row| read_key(&mut row.cells())).collect()
 }
 
 /// Notes a sign-in by a link within the transaction that makes the session.
@@ -296,9 +311,13 @@ async fn hand_over(connection: &mut Connection, user: Uuid) -> Result<(), StoreE
     changes::insert(connection, &Changed::User(user)).await
 }
 
+fn read_key(cells: &mut Cells<'_>) -> Result<LinkKey, StoreError> {
+    Ok(LinkKey { provider: cells.text()?, subject: cells.text()? })
+}
+
 pub(super) fn read_link(cells: &mut Cells<'_>) -> Result<LinkRow, StoreError> {
     Ok(LinkRow {
-        key: LinkKey { provider: cells.text()?, subject: cells.text()? },
+        key: read_key(cells)?,
         user: cells.uuid()?,
         issuer: cells.optional_text()?,
         email: cells.optional_text()?,

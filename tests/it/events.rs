@@ -109,6 +109,7 @@ const OTHERS: &[&str] = &[
     "user export",
     "user list",
     "user show",
+    "user unlink",
 ];
 
 /// The names of all commands, as the program tells them.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::VouchError;
 use super::arrival::key_of;
 use crate::accounts::visit::Visit;
-use crate::accounts::{Accounts, Actor, Confirmed, Mistake};
+use crate::accounts::{Accounts, Actor, Confirmed, Mistake, People};
 use crate::config::{self, LinkByEmail, ProviderKind};
 use crate::identity::provider::Vouched;
 use crate::identity::user::{User, fold_email, normalise_email};
@@ -205,28 +205,39 @@ impl Accounts {
         Ok(shown.collect())
     }
 
-    /// Unlinks an account at a provider, with the roles it gave and the other sessions that came from it.
-    /// Says whether it was linked.
+    /// Unlinks an account at a provider, or all of them (`None`), with the roles they gave and the other
+    /// sessions that came from them; the last way in stays. Says whether there was one.
     ///
     /// # Errors
     /// [`Mistake`]; [`Conflict::LastWayIn`].
     pub async fn unlink(
         &self,
         (identity, confirmed): (&Identity, Confirmed),
-        key: &LinkKey,
+        (provider, subject): (&str, Option<&str>),
         from: &Actor,
     ) -> Result<bool, Mistake> {
         let user = confirmed.user();
-        let mut event = from.event(self.people.now(), "unlink", Some(user));
-        event.actor = identity.user().email.to_string();
-        event.detail.clone_from(&key.provider);
         let providers = self.vouching.list();
-        let providers: Vec<_> = providers.iter().map(|one| one.settings().name.clone()).collect();
-        let spared = Some(identity.session().id);
-        let unlinking = Unlinking { user, key, spared, providers: &providers };
-        let was_linked = self.people.store().delete_link(&unlinking, &event).await?;
+        let ways_in: Vec<_> = providers.iter().map(|one| one.settings().name.clone()).collect();
+        let (spared, ways_in) = (Some(identity.session().id), Some(&*ways_in));
+        let unlinking = Unlinking { user, provider, subject, spared, ways_in };
+        let actor = Actor { name: identity.user().email.to_string(), ..from.clone() };
+        let was_linked = self.people.unlink(&unlinking, &actor).await?;
         self.sessions.apply(&Changed::User(user));
         Ok(was_linked)
+    }
+}
+
+impl People {
+    /// Takes links away, with the roles they gave and the sessions that came from them. Says whether there was
+    /// one.
+    ///
+    /// # Errors
+    /// [`Mistake`]; [`Conflict::LastWayIn`].
+    pub async fn unlink(&self, unlinking: &Unlinking<'_>, actor: &Actor) -> Result<bool, Mistake> {
+        let mut event = actor.event(self.now(), "unlink", Some(unlinking.user));
+        unlinking.provider.clone_into(&mut event.detail);
+        Ok(self.store().delete_links(unlinking, &event).await?)
     }
 }
 

@@ -4,17 +4,18 @@ use std::io::{self, Write};
 
 use secrecy::ExposeSecret;
 
-use super::{GrantArgs, RevokeArgs, SetPasswordArgs, WhoArgs, find};
+use super::{GrantArgs, RevokeArgs, SetPasswordArgs, UnlinkArgs, WhoArgs, find};
 use crate::accounts::{Actor, LinkKind, Mistake, People};
 use crate::cli::desk::{self, Desk};
 use crate::cli::failure::Failure;
 use crate::cli::output::printable;
+use crate::cli::password::ask_openly;
 use crate::cli::role::warn_of_undefined;
 use crate::clock::Timestamp;
 use crate::config::duration;
 use crate::identity::user::{RoleGrant, User};
 use crate::server::examine::Examined;
-use crate::store::{Conflict, Flag, Store};
+use crate::store::{Conflict, Flag, Store, Unlinking};
 
 /// Everything a change needs.
 struct Opened {
@@ -135,6 +136,45 @@ pub(super) async fn revoke(args: &RevokeArgs, desk: &mut Desk) -> Result<(), Fai
         return Ok(());
     }
     Err(Failure::Failed(format!("{} does not hold {}", user.email, not_held.join(", "))))
+}
+
+/// Takes links to a provider away.
+///
+/// # Errors
+/// [`Failure::Failed`] where none is linked, or it is the last way in and nobody says that it is to go.
+pub(super) async fn unlink(args: &UnlinkArgs, desk: &mut Desk) -> Result<(), Failure> {
+    let Opened { examined, people, user, .. } = open(&args.who, desk).await?;
+    let (email, provider) = (printable(&user.email), args.provider.as_str());
+    let providers = examined.config.providers.iter();
+    let names: Vec<String> = providers.map(|one| one.name.clone()).collect();
+    let with =
+        |ways_in| Unlinking { user: user.id, provider, subject: None, spared: None, ways_in };
+    let ways_in = Some(&*names).filter(|_| !args.yes);
+    let was_linked = match people.unlink(&with(ways_in), &Actor::cli()).await {
+        Err(Mistake::Conflict(Conflict::LastWayIn)) => {
+            confirm_last(&email, provider)?;
+            people.unlink(&with(None), &Actor::cli()).await?
+        }
+        unlinked => unlinked?,
+    };
+    if !was_linked {
+        let provider = printable(provider);
+        return Err(Failure::Failed(format!("{email} is not linked to {provider}")));
+    }
+    writeln!(
+        desk.out,
+        "unlinked {email} from {provider}; the sessions that came from it have ended"
+    )?;
+    Ok(())
+}
+
+fn confirm_last(email: &str, provider: &str) -> Result<(), Failure> {
+    let what = format!("{provider} is the last way in to {email}, which has no password");
+    let question = format!("{what}. Unlink? Type yes");
+    if ask_openly(&question, &format!("{what}; say --yes to unlink it all the same"))? == "yes" {
+        return Ok(());
+    }
+    Err(Failure::Failed("nothing was changed".to_owned()))
 }
 
 fn end_of(args: &GrantArgs, now: Timestamp) -> Result<Option<Timestamp>, Failure> {

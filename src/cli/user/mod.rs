@@ -47,6 +47,9 @@ pub(super) enum UserCommand {
     Grant(GrantArgs),
     /// Take roles away from an account
     Revoke(RevokeArgs),
+    /// Take an account's links to a provider away, with the roles they gave and the sessions that came
+    /// from them
+    Unlink(UnlinkArgs),
     /// Make the accounts of a file, all of them or none
     Import(ImportArgs),
     /// Write every account, with the hash of its password, as import reads it
@@ -153,6 +156,19 @@ pub(super) struct RevokeArgs {
     roles: Vec<String>,
 }
 
+/// `user unlink`.
+#[derive(Args, Debug)]
+pub(super) struct UnlinkArgs {
+    #[command(flatten)]
+    who: WhoArgs,
+    /// Name of the provider in the configuration
+    provider: String,
+    /// Do not ask before the last way in goes: without a password and another link nobody can sign in to
+    /// the account
+    #[arg(long)]
+    yes: bool,
+}
+
 /// Runs a `user` command.
 ///
 /// # Errors
@@ -172,6 +188,7 @@ pub(super) async fn run(command: &UserCommand, desk: &mut Desk) -> Result<(), Fa
         UserCommand::Delete(args) => change::delete(args, desk).await,
         UserCommand::Grant(args) => change::grant(args, desk).await,
         UserCommand::Revoke(args) => change::revoke(args, desk).await,
+        UserCommand::Unlink(args) => change::unlink(args, desk).await,
         UserCommand::Import(args) => transfer::import_users(args, desk).await,
         UserCommand::Export(args) => transfer::export_users(args, desk).await,
     }

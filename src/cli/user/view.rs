@@ -66,6 +66,19 @@ struct Held {
 }
 
 impl Account {
+    /// The account with what operators and providers gave it.
+    async fn read(
+        store: &Store,
+        user: &User,
+        book: &RoleBook,
+        now: Timestamp,
+    ) -> Result<Self, Failure> {
+        let grants = store.list_grants(user.id).await?;
+        let links = store.list_links(user.id).await?;
+        let given = store.list_provider_roles(user.id).await?;
+        Ok(Self::new(user, &grants, book, now).vouched_for(links, given, book))
+    }
+
     fn new(user: &User, grants: &[RoleGrant], book: &RoleBook, now: Timestamp) -> Self {
         let held = |grant: &RoleGrant| Held {
             role: grant.role.clone(),
@@ -121,7 +134,7 @@ impl Account {
 
     fn row(&self) -> Vec<String> {
         let in_force = self.roles.iter().filter(|held| held.in_force);
-        let roles: Vec<&str> = in_force.map(|held| held.role.as_str()).collect();
+        let roles: Vec<String> = in_force.map(Held::name).collect();
         vec![
             self.email.clone(),
             self.username.clone().unwrap_or_default(),
@@ -160,19 +173,21 @@ impl Account {
 }
 
 impl Held {
-    fn line(&self) -> String {
+    /// The role, and the provider that gives it.
+    fn name(&self) -> String {
         match &self.provider {
-            Some(provider) => format!("{} by {provider}", self.plain_line()),
-            None => self.plain_line(),
+            Some(provider) => format!("{} by {provider}", self.role),
+            None => self.role.clone(),
         }
     }
 
-    fn plain_line(&self) -> String {
+    fn line(&self) -> String {
+        let name = self.name();
         match (&self.until, self.in_force) {
-            (None, true) => self.role.clone(),
-            (Some(until), true) => format!("{} until {until}", self.role),
-            (None, false) => format!("{} (nothing defines this role: it gives nothing)", self.role),
-            (Some(until), false) => format!("{} until {until} (not in force)", self.role),
+            (None, true) => name,
+            (Some(until), true) => format!("{name} until {until}"),
+            (None, false) => format!("{name} (nothing defines this role: it gives nothing)"),
+            (Some(until), false) => format!("{name} until {until} (not in force)"),
         }
     }
 }
@@ -190,8 +205,7 @@ pub(super) async fn list(args: &ListArgs, desk: &mut Desk) -> Result<(), Failure
     if let Some(store) = &store {
         let now = desk.clock.now();
         for user in every_user(store).await? {
-            let grants = store.list_grants(user.id).await?;
-            accounts.push(Account::new(&user, &grants, &book, now));
+            accounts.push(Account::read(store, &user, &book, now).await?);
         }
     }
     if args.json {
@@ -236,11 +250,7 @@ pub(super) async fn show(args: &ShowArgs, desk: &mut Desk) -> Result<(), Failure
     let user = find(&desk.people(&examined.config, &store), &args.who.who).await?;
     let rows = desk::database_roles(Some(&store)).await?;
     let book = desk::book_of(&examined, &rows);
-    let grants = store.list_grants(user.id).await?;
-    let (links, given) =
-        (store.list_links(user.id).await?, store.list_provider_roles(user.id).await?);
-    let account = Account::new(&user, &grants, &book, desk.clock.now());
-    let account = account.vouched_for(links, given, &book);
+    let account = Account::read(&store, &user, &book, desk.clock.now()).await?;
     if args.json {
         return Ok(desk.out.json(&account)?);
     }

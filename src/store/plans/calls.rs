@@ -181,8 +181,14 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     store.delete_check(&link).await?;
     store.delete_vouching(&link, AT, &event()).await?;
     store.insert_spent(&[9; 32], AT).await?;
-    let unlinking = Unlinking { user: user.id, key: &key, spared: None, providers: &[] };
-    store.delete_link(&unlinking, &event()).await.map(drop)
+    let unlinking = Unlinking {
+        user: user.id,
+        provider: &key.provider,
+        subject: None,
+        spared: None,
+        ways_in: None,
+    };
+    store.delete_links(&unlinking, &event()).await.map(drop)
 }
 
 async fn call_transfer(store: &Store) -> Result<(), StoreError> {

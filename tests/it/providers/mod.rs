@@ -129,6 +129,17 @@ impl Site {
         events.into_iter().filter(|event| event.kind == kind).collect()
     }
 
+    /// The one event of a kind, which is of somebody's own doing and names the provider.
+    async fn check_only_event(&self, kind: &str, who: &str) {
+        let events = self.events(kind).await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        let people = self.gateway.running.accounts().people();
+        let user = people.find(who).await.unwrap().unwrap();
+        let event = &events[0];
+        assert_eq!((event.actor.as_str(), event.detail.as_str()), (who, "corp"));
+        assert_eq!((event.user, event.address), (Some(user.id), Some(self.gateway.address.ip())));
+    }
+
     /// What is written after an answer is waited for.
     async fn wait_for_events(&self, kind: &str, count: usize) -> Vec<Event> {
         for _ in 0..200 {

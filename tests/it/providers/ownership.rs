@@ -108,6 +108,9 @@ async fn pages_link_and_unlink_with_the_current_password() {
     assert_eq!(site.links_of("ann@example.com").await.len(), 1);
     send(unlink, &[subject, ("sure", "1"), ("current_password", PASSWORD)]).await.expect(303);
     assert_eq!(site.links_of("ann@example.com").await, []);
+    for kind in ["link", "unlink"] {
+        site.check_only_event(kind, "ann@example.com").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +125,46 @@ async fn scripts_link_and_unlink_by_a_recent_session_where_changes_are_confirmed
     assert_eq!(site.links_of("ann@example.com").await.len(), 1);
     let again = site.gateway.sign_in("ann").await;
     again.call("DELETE", "/auth/associate/corp").send().await.expect(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_unlinks_and_says_so_before_the_last_way_in_goes() {
+    let users = json!({ "ann": person("ann@corp.example", &["nights"]) });
+    let site = Site::start(users).await;
+    let own = site.gateway.person("own").sign_in().await;
+    site.link(&own, "ann").await;
+    site.gateway.grant("own", "night", None).await;
+    let session = site.sign_in("ann").await;
+    let run = |arguments: &[&str], code: i32| {
+        let output = site.gateway.run(arguments, "");
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said:?}");
+        said.concat()
+    };
+    let listed = run(&["user", "list"], 0);
+    assert!(listed.contains("night, night by corp"), "{listed}");
+    let listed = run(&["user", "list", "--json"], 0);
+    assert!(listed.contains("\"provider\": \"corp\""), "{listed}");
+    let exported = run(&["user", "export"], 0);
+    assert_eq!(exported.matches("night").count(), 1, "{exported}");
+    let other = run(&["user", "unlink", "own@example.com", "other"], 1);
+    assert!(other.contains("own@example.com is not linked to other"), "{other}");
+    run(&["user", "unlink", "own@example.com", "corp"], 0);
+    site.gateway.wait_for(&session, "/auth/users/me", 401).await;
+    assert_eq!(me(&own).await["roles"], json!(["night"]));
+    run(&["user", "unlink", "own@example.com", "corp"], 1);
+    let events = site.events("unlink").await;
+    assert_eq!((events.len(), &*events[0].actor, &*events[0].detail), (1, "cli", "corp"));
+    // Whoever has no other way in loses it only where that is said.
+    let ann = site.sign_in("ann").await;
+    let unlink = ["user", "unlink", "ann@corp.example", "corp"];
+    let told = run(&unlink, 2);
+    assert!(told.contains("corp is the last way in to ann@corp.example"), "{told}");
+    assert!(told.contains("say --yes"), "{told}");
+    me(&ann).await;
+    run(&[&unlink[..], &["--yes"]].concat(), 0);
+    site.gateway.wait_for(&ann, "/auth/users/me", 401).await;
+    assert_eq!(site.links_of("ann@corp.example").await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

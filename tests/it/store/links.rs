@@ -34,10 +34,16 @@ fn key(subject: &str) -> LinkKey {
     LinkKey { provider: "corp".to_owned(), subject: subject.to_owned() }
 }
 
-fn unlinking<'a>(user: &User, key: &'a LinkKey) -> Unlinking<'a> {
+fn unlinking<'a>(user: &User, subject: &'a str) -> Unlinking<'a> {
     static PROVIDERS: std::sync::LazyLock<[String; 1]> =
         std::sync::LazyLock::new(|| ["corp".to_owned()]);
-    Unlinking { user: user.id, key, spared: None, providers: &*PROVIDERS }
+    Unlinking {
+        user: user.id,
+        provider: "corp",
+        subject: Some(subject),
+        spared: None,
+        ways_in: Some(&*PROVIDERS),
+    }
 }
 
 impl Bed {
@@ -273,13 +279,11 @@ async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
     let (own, other) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
     let second = bed.sign_in_by(&ann, "2", "c").await;
     let unlink = async |subject: &str| {
-        let key = key(subject);
-        let unlinking = Unlinking { spared: Some(own.id), ..unlinking(&ann, &key) };
-        bed.store.delete_link(&unlinking, &event("unlink")).await
+        let unlinking = Unlinking { spared: Some(own.id), ..unlinking(&ann, subject) };
+        bed.store.delete_links(&unlinking, &event("unlink")).await
     };
     let bob = bed.person("bob").await;
-    let first = key("1");
-    let foreign = bed.store.delete_link(&unlinking(&bob, &first), &event("unlink")).await;
+    let foreign = bed.store.delete_links(&unlinking(&bob, "1"), &event("unlink")).await;
     assert!(!foreign.unwrap(), "somebody else's");
     assert!(unlink("1").await.unwrap() && !unlink("1").await.unwrap());
     assert!(bed.lives(&own).await && bed.lives(&second).await && !bed.lives(&other).await);
@@ -304,10 +308,9 @@ async fn of_two_links_taken_away_at_once_one_stays(bed: Bed) {
     bed.link(&ann, "1").await;
     bed.link(&ann, "2").await;
     let other = bed.again(portcullis::store::Migrate::Never).await.unwrap();
-    let (first, second) = (key("1"), key("2"));
     let gone = event("unlink");
-    let (a, b) = (unlinking(&ann, &first), unlinking(&ann, &second));
-    let (a, b) = tokio::join!(bed.store.delete_link(&a, &gone), other.delete_link(&b, &gone),);
+    let (a, b) = (unlinking(&ann, "1"), unlinking(&ann, "2"));
+    let (a, b) = tokio::join!(bed.store.delete_links(&a, &gone), other.delete_links(&b, &gone));
     assert_eq!([&a, &b].iter().filter(|done| done.is_ok()).count(), 1, "{a:?} {b:?}");
     assert_eq!(bed.links_of(&ann).await.len(), 1);
 }
