@@ -280,6 +280,65 @@ async fn what_people_do_themselves_leaves_one_event_with_address_and_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_by_the_api_leave_one_event_that_says_who_changed_what() {
+    let gateway = Gateway::builder(YAML).start().await;
+    let (ann, bob) = (gateway.person("ann").sign_in().await, gateway.person("bob").create().await);
+    let root = gateway.person("root").superuser().sign_in().await;
+    let mut known = gateway.running.store().list_events(None, 100).await.unwrap().len();
+    let (own, other) = ("/auth/users/me", format!("/auth/users/{}", bob.id));
+    let changes = [
+        (&ann, own, json!({ "first_name": "Ann", "is_superuser": true }), Some("first_name")),
+        (&ann, own, json!({ "first_name": "Ann" }), None),
+        (&ann, own, json!({}), None),
+        (&ann, own, json!({ "email": "root@example.com" }), None),
+        (
+            &ann,
+            own,
+            json!({ "email": "anna@example.com", "password": "nine herons over the weir" }),
+            Some("email, password, is_verified=false"),
+        ),
+        (
+            &root,
+            &*other,
+            json!({ "last_name": "Other", "is_superuser": true }),
+            Some("last_name, is_superuser=true"),
+        ),
+        (&root, &*other, json!({ "email": "b@example.com", "is_verified": true }), Some("email")),
+        (&root, &*other, json!({ "is_active": false }), Some("is_active=false")),
+        (&root, &*other, json!({ "is_active": false }), None),
+    ];
+    for (client, to, body, detail) in changes {
+        let call = client.call("PATCH", to).header("User-Agent", AGENT);
+        let status = call.body("application/json", body.to_string()).send().await.status;
+        assert!(matches!((status, detail), (200, _) | (400, None)), "{status}: {body}");
+        let events = fresh(&gateway, &mut known, usize::from(detail.is_some())).await;
+        let told: Vec<_> = events.iter().map(|event| (&*event.kind, &*event.detail)).collect();
+        let expected: Vec<_> = detail.map(|detail| ("update", detail)).into_iter().collect();
+        assert_eq!(told, expected, "{to}: {body}");
+        for event in events {
+            let is_own = to == own;
+            let actor = if is_own { "ann@example.com" } else { "root@example.com" };
+            assert_eq!((event.actor.as_str(), event.agent.as_str()), (actor, AGENT), "{body}");
+            assert_eq!(event.address, Some(gateway.address.ip()));
+            assert_eq!(event.user == Some(bob.id), !is_own);
+        }
+    }
+    for (status, kinds) in [(204, ["delete"].as_slice()), (404, &[])] {
+        root.call("DELETE", &other).header("User-Agent", AGENT).send().await.expect(status);
+        let events = fresh(&gateway, &mut known, kinds.len()).await;
+        let left: Vec<_> = events.iter().map(|event| &*event.kind).collect();
+        assert_eq!(left, kinds);
+        let is_told = |event: &Event| {
+            event.user == Some(bob.id)
+                && event.actor == "root@example.com"
+                && event.agent == AGENT
+                && event.address == Some(gateway.address.ip())
+        };
+        assert!(events.iter().all(is_told), "{events:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_an_operator_ends_leave_one_event() {
     let gateway = Gateway::builder(YAML).start().await;
     let ann = gateway.person("ann").sign_in().await;
