@@ -12,6 +12,7 @@ mod keeping;
 mod lying;
 mod ownership;
 mod services;
+mod streams;
 
 use portcullis::store::Event;
 use serde_json::{Value, json};
