@@ -118,12 +118,6 @@ impl OpenIdProvider {
         self.client.get(url).send().await.unwrap().json().await.unwrap()
     }
 
-    /// Every token it has issued since it was set up.
-    pub async fn issued(&self) -> Vec<String> {
-        let url = format!("{}/control/issued", self.issuer());
-        self.client.get(url).send().await.unwrap().json().await.unwrap()
-    }
-
     /// Does what a browser does between the gateway's redirect and its callback: signs `login` in and
     /// agrees to everything. Returns the address the browser is sent back to, which is not visited.
     pub async fn sign_in(&self, authorization: &str, login: &str) -> String {

@@ -11,7 +11,6 @@ const { Provider } = await import(entry.href);
 const issuer = `http://127.0.0.1:${port}`;
 let people = {};
 let requests = {};
-let issued = [];
 let serve = (request, response) => response.writeHead(503).end();
 
 // Whoever is not named any more is nobody, at the next refresh too.
@@ -23,7 +22,6 @@ function account(context, id) {
 function setUp({ clients, users, options = {} }) {
   people = users;
   requests = {};
-  issued = [];
   const provider = new Provider(issuer, {
     clients: clients.map((client) => ({
       grant_types: ["authorization_code", "refresh_token"],
@@ -51,11 +49,6 @@ function setUp({ clients, users, options = {} }) {
     fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     ...options,
   });
-  provider.on("grant.success", ({ body }) => {
-    for (const name of ["access_token", "refresh_token", "id_token"]) {
-      if (body[name]) issued.push(body[name]);
-    }
-  });
   provider.on("backchannel.error", (context, error) => console.error(error));
   provider.on("server_error", (context, error) => console.error(error));
   provider.on("grant.error", (context, error) => console.error(error.message, error.error_detail));
@@ -79,10 +72,6 @@ async function control(request, response) {
     case "GET /control/requests":
       response.writeHead(200, { "content-type": "application/json" });
       response.end(JSON.stringify(requests));
-      return;
-    case "GET /control/issued":
-      response.writeHead(200, { "content-type": "application/json" });
-      response.end(JSON.stringify(issued));
       return;
     default:
       response.writeHead(404).end();

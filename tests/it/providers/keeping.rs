@@ -1,12 +1,18 @@
 //! After the sign-in: asking again, roles, signing out at both ends, and what is kept where.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use url::form_urlencoded;
 
-use super::{Site, me, person};
-use crate::raw::Client;
+use super::double::{Double, REFRESH, SECRET, TOKEN, gitlab};
+use super::{Site, me, parameter, person, with_parameter, written};
+use crate::harness::{Gateway, Process};
+use crate::raw::{Call, Client};
+use crate::upstream::Upstream;
 
 const HOURLY: &str = "who: { domains: [corp.example] }, register: true, recheck: 1h";
 
@@ -159,54 +165,89 @@ async fn signing_out_leads_to_the_provider_and_back() {
     assert!(json.header("refresh").is_none());
 }
 
+/// What went between the gateway and a provider that nobody else may read.
+fn secrets_of(double: &Double) -> BTreeSet<String> {
+    let mut secrets = BTreeSet::from([TOKEN, REFRESH, SECRET].map(str::to_owned));
+    for seen in double.server.seen() {
+        let body = format!("/?{}", String::from_utf8_lossy(&seen.body));
+        let sent = ["code", "code_verifier"].map(|name| parameter(&body, name));
+        let asked = ["state", "nonce"].map(|name| parameter(&seen.target(), name));
+        secrets.extend(sent.into_iter().chain(asked));
+        let credential = seen.header("authorization").unwrap_or_default();
+        secrets.extend(credential.split(' ').nth(1).map(str::to_owned));
+    }
+    for token in double.signed() {
+        secrets.extend(token.split('.').skip(1).map(str::to_owned));
+    }
+    secrets.remove("");
+    let encode = |text: &String| form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let encoded: Vec<String> = secrets.iter().map(encode).collect();
+    secrets.extend(encoded);
+    secrets
+}
+
+/// Comes back in every way that leaves something to be told: well, wrongly, and from a provider that fails.
+async fn come_back_in_every_way(double: &Double, process: &Process) -> Client {
+    let ann = process.client();
+    double.sign_in(&ann).await.expect(204);
+    let asked = ann.get("/auth/associate/gitlab/authorize").send().await.expect(200).json();
+    let back = double.agree(asked["authorization_url"].as_str().unwrap()).await;
+    ann.get(&back).send().await.expect(200);
+    let client = process.client();
+    let back = double.go(&client).await;
+    client.visit(&format!("{back}x")).navigating_from("cross-site").send().await.expect(303);
+    let bad = with_parameter(&back, "code", Some("canary-of-a-code"));
+    client.get(&bad).send().await.expect(400);
+    let back = double.go(&client).await;
+    let told = "error=access_denied&error_description=canary-of-a-refusal";
+    client.get(&format!("{back}&{told}")).send().await.expect(400);
+    let failure = json!({ "error": "server_error", "error_description": "canary-of-a-failure" });
+    for path in [double.service().token, double.service().userinfo] {
+        let back = double.go(&client).await;
+        double.server.answers(path, written("400 Bad Request", &failure));
+        client.get(&back).send().await.expect(502);
+        double.recovers();
+    }
+    for token in [double.logout_token("nobody's"), "canary-of-a-logout".to_owned()] {
+        let call = client.post("/auth/gitlab/backchannel-logout").form(&[("logout_token", &token)]);
+        assert!(matches!(call.send().await.status, 200 | 400));
+    }
+    ann
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_and_secrets_of_providers_are_nowhere_in_clear() {
-    let users = json!({ "ann": person("ann@corp.example", &[]) });
-    let (upstream, provider) =
-        (crate::upstream::Upstream::start(), crate::openid_provider::OpenIdProvider::start().await);
-    let port = crate::harness::free_port();
-    let clients = json!({ "clients": [super::client_at(port)], "users": users });
-    provider.set_up_with(clients).await;
+async fn out_08_nothing_that_a_provider_keeps_secret_is_told_or_kept_in_clear() {
+    let mut service = gitlab();
+    service.keys.push_str(", register: true, recheck: 1s");
+    let (upstream, double) = (Upstream::start(), Double::start(service));
     let yaml = format!("{}\ntelemetry: {{ level: trace, access_log: on }}\n", super::YAML);
-    let providers = format!("{{ corp: {} }}", super::corp(&provider, HOURLY));
-    let process = crate::harness::Gateway::builder(&yaml)
+    let process = Gateway::builder(&yaml)
         .with("APP", &upstream.url())
-        .with("PORT", &port.to_string())
-        .key("providers", &providers)
+        .key("providers", &format!("{{ {} }}", double.written()))
         .spawn()
         .await;
-    let client = process.client();
-    let gone = client.visit("/auth/corp/authorize").send().await.expect(303);
-    let state = super::parameter(gone.location(), "state");
-    let back = super::path_of(&provider.sign_in(gone.location(), "ann").await);
-    let code = super::parameter(&back, "code");
-    let cookie = super::flow_cookies(&client).pop().unwrap().1;
-    let arrived = client.visit(&back).navigating_from("cross-site").send().await.expect(303);
-    assert!(arrived.location().starts_with("/auth/continue"));
-    let me = client.get("/auth/users/me").send().await.expect(200).text();
-    let issued = provider.issued().await;
-    assert!(issued.len() >= 2, "{issued:?}");
-    let listed = process.run(&["events", "list", "--json"], "");
-    let shown = process.run(&["user", "show", "ann@corp.example", "--json"], "");
-    let exported = process.run(&["user", "export"], "");
-    let said = [listed, shown, exported]
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    assert!(
-        said[1].contains("\"provider\": \"corp\"") && said[1].contains("\"links\""),
-        "{}",
-        said[1]
-    );
+    let ann = come_back_in_every_way(&double, &process).await;
+    // Asked again by the refresh token, which is taken, and then is not.
+    let answers = ["/auth/users/me", "/auth/associate"].map(|path| ann.get(path));
+    let answers = join_all(answers.iter().map(Call::send)).await;
+    double.says(double.service().ann.with(&double.service().foreign));
+    assert!(is_over(&ann).await);
+    let said = [
+        &["events", "list", "--json"][..],
+        &["user", "show", "ann@example.com", "--json"],
+        &["user", "export"],
+    ];
+    let said = said.map(|command| process.run(command, "").stdout);
+    assert!(String::from_utf8_lossy(&said[1]).contains("\"provider\": \"gitlab\""));
     let files = ["portcullis.db", "portcullis.db-wal"]
         .map(|name| std::fs::read(process.directory().join(name)).unwrap_or_default());
-    let texts: Vec<Vec<u8>> = said
-        .iter()
-        .map(|text| text.clone().into_bytes())
-        .chain([me.into_bytes(), process.stdout().into_bytes(), process.stderr().into_bytes()])
-        .chain(files)
-        .collect();
-    let secrets = issued.iter().map(String::as_str);
-    let secrets = secrets.chain([super::CLIENT_SECRET, &*state, &*code, &*cookie]);
-    for secret in secrets {
+    let told = [process.stdout().into_bytes(), process.stderr().into_bytes()];
+    assert!(told.concat().windows(5).any(|word| word == b"TRACE"), "nothing is told");
+    let texts = answers.into_iter().map(|answer| answer.expect(200).body);
+    let texts: Vec<Vec<u8>> = texts.chain(said).chain(files).chain(told).collect();
+    let secrets = secrets_of(&double);
+    assert!(secrets.len() > 20, "{secrets:?}");
+    for secret in secrets.iter().map(String::as_str).chain(["canary-of-a"]) {
         for text in &texts {
             let found = crate::raw::find(text, secret.as_bytes());
             assert!(found.is_none(), "{secret} is in clear in {}", String::from_utf8_lossy(text));
