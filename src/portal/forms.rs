@@ -40,7 +40,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
             Self::SignOut => "sign-out",

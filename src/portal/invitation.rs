@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::forms::{Browser, Purpose, TOKEN_FIELD};
-use super::links::{hide_address, link_address};
+use super::opened::{forget, opened};
 use super::sign_in::sign_in_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
@@ -43,12 +43,11 @@ struct Over {
 
 impl Portal {
     /// GET: the form, if the invitation is good.
-    pub(super) async fn show_invitation(
-        &self,
-        visit: &Visit,
-        query: &Form,
-    ) -> Result<Answer, Failure> {
-        let token = query.get("token").unwrap_or_default();
+    pub(super) async fn show_invitation(&self, visit: &Visit) -> Result<Answer, Failure> {
+        let token = match opened(visit, Purpose::Invitation) {
+            Ok(token) => token,
+            Err(page) => return Ok(page),
+        };
         let begin = |invitation: &Invitation| Shown {
             first_name: invitation.first_name.clone().unwrap_or_default(),
             last_name: invitation.last_name.clone().unwrap_or_default(),
@@ -88,7 +87,11 @@ impl Portal {
         let (from, old) = (visit.actor(), visit.cookie_identity(sessions).await?);
         let replaces = old.as_deref();
         match self.accounts.accept_and_sign_in(&token, acceptance, &from, replaces).await {
-            Ok(session) => Ok(self.leave(visit, None, session)),
+            Ok(session) => {
+                let mut answer = self.leave(visit, None, session);
+                forget(&mut answer, visit, (Purpose::Invitation, &token));
+                Ok(answer)
+            }
             Err(mistake) => self.invitation_again(visit, &token, shown, mistake).await,
         }
     }
@@ -102,8 +105,8 @@ impl Portal {
         mistake: Mistake,
     ) -> Result<Answer, Failure> {
         match mistake {
-            Mistake::Conflict(Conflict::Token) => return Ok(over(visit, false)),
-            Mistake::Conflict(Conflict::Email) => return Ok(over(visit, true)),
+            Mistake::Conflict(Conflict::Token) => return Ok(over(visit, token)),
+            Mistake::Conflict(Conflict::Email) => return Ok(taken(visit)),
             Mistake::Password(reason) => shown.password_error = Some(reason.text()),
             Mistake::Profile("first_name") => {
                 shown.first_name_error = Some(Text::of("field-wrong"));
@@ -137,8 +140,8 @@ impl Portal {
         let found = self.accounts.people().look_at_invitation(token).await;
         let invitation = match found.map_err(store_failure)? {
             InvitationState::Live(invitation) => invitation,
-            InvitationState::Taken => return Ok(over(visit, true)),
-            InvitationState::Void => return Ok(over(visit, false)),
+            InvitationState::Taken => return Ok(taken(visit)),
+            InvitationState::Void => return Ok(over(visit, token)),
         };
         let browser = Browser::of(visit, &self.entropy);
         let shown = Shown {
@@ -149,20 +152,24 @@ impl Portal {
             token: browser.token(self.accounts.sessions(), Purpose::Invitation),
             ..fill(&invitation)
         };
-        let address = link_address(visit, token);
-        let mut answer = visit.frame(&address).render("invitation", status, shown);
+        let mut answer = render(visit, "invitation", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
-        hide_address(&mut answer);
         Ok(answer)
     }
 }
 
-fn over(visit: &Visit, is_taken: bool) -> Answer {
-    let shown = Over { is_taken, sign_in: sign_in_address(visit, None) };
-    let status = if is_taken { StatusCode::CONFLICT } else { StatusCode::NOT_FOUND };
-    let mut answer = render(visit, "invitation-over", status, shown);
-    hide_address(&mut answer);
+/// The page for an invitation that is spent, past its end, taken back or made up.
+fn over(visit: &Visit, token: &str) -> Answer {
+    let shown = Over { is_taken: false, sign_in: sign_in_address(visit, None) };
+    let mut answer = render(visit, "invitation-over", StatusCode::NOT_FOUND, shown);
+    forget(&mut answer, visit, (Purpose::Invitation, token));
     answer
+}
+
+/// The page for an invitation of somebody who has an account by now.
+fn taken(visit: &Visit) -> Answer {
+    let shown = Over { is_taken: true, sign_in: sign_in_address(visit, None) };
+    render(visit, "invitation-over", StatusCode::CONFLICT, shown)
 }
 
 #[cfg(test)]

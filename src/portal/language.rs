@@ -4,7 +4,6 @@ use http::StatusCode;
 use http::{HeaderValue, Method};
 
 use super::forms::attributes;
-use super::links::hide_address;
 use super::{Page, add_cookie};
 use crate::accounts::visit::{Answer, Visit, see_other, segments_below};
 use crate::web::cookies::{self, Attributes};
@@ -23,8 +22,6 @@ pub(super) fn choose_language(visit: &Visit, query: &Form) -> Result<Answer, Fai
     let chosen = chosen.filter(|l| visit.config.portal.pages.languages().contains(l));
     let chosen = chosen.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND))?;
     let mut answer = see_other(&back(visit, query.get("next").unwrap_or_default()));
-    // A page's address may hold a link's token.
-    hide_address(&mut answer);
     if visit.site() != Site::Foreign {
         add_cookie(&mut answer, cookie(visit, chosen));
     }

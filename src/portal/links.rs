@@ -1,15 +1,17 @@
 //! What links lead to: setting a new password, verifying an e-mail. Opening one spends nothing: the
 //! page's button does.
 
-use http::header::{REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::SET_COOKIE;
 use serde::Serialize;
 
 use super::forms::{Browser, Purpose, TOKEN_FIELD};
+use super::opened::{forget, opened};
 use super::sign_in::{set_password_address, sign_in_address};
+use super::vouching::account_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{
-    Answer, Visit, clear_kept_pages, encode_query, form_failure, see_other, store_failure,
+    Answer, Visit, clear_kept_pages, form_failure, see_other, store_failure,
 };
 use crate::accounts::{LinkError, LinkKind, LinkState, Mistake};
 use crate::identity::user::User;
@@ -43,7 +45,8 @@ struct Verified {
     home: String,
 }
 
-const fn purpose_of(kind: LinkKind) -> Purpose {
+/// The form on the page of a link.
+pub(super) const fn purpose_of(kind: LinkKind) -> Purpose {
     match kind {
         LinkKind::Reset => Purpose::Reset,
         LinkKind::Verify => Purpose::Verify,
@@ -52,14 +55,11 @@ const fn purpose_of(kind: LinkKind) -> Purpose {
 
 impl Portal {
     /// GET: the page with the button, if the link is good.
-    pub(super) async fn show_link(
-        &self,
-        visit: &Visit,
-        kind: LinkKind,
-        query: &Form,
-    ) -> Result<Answer, Failure> {
-        let token = query.get("token").unwrap_or_default();
-        self.link_page(visit, kind, token, None).await
+    pub(super) async fn show_link(&self, visit: &Visit, kind: LinkKind) -> Result<Answer, Failure> {
+        match opened(visit, purpose_of(kind)) {
+            Ok(token) => self.link_page(visit, kind, token, None).await,
+            Err(page) => Ok(page),
+        }
     }
 
     /// POST: spends the link.
@@ -105,14 +105,14 @@ impl Portal {
                     }
                 }
                 clear_kept_pages(&mut answer);
-                hide_address(&mut answer);
+                forget(&mut answer, visit, (Purpose::Reset, token));
                 Ok(answer)
             }
             Err(LinkError::Password(reason)) => {
                 let shown = Shown { password_error: Some(reason.text()), ..Shown::default() };
                 self.password_again(visit, token, shown).await
             }
-            Err(error) => link_refused(visit, LinkKind::Reset, error),
+            Err(error) => link_refused(visit, (LinkKind::Reset, token), error),
         }
     }
 
@@ -128,14 +128,18 @@ impl Portal {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Ok(self.link_form(visit, LinkKind::Reset, status, with(shown, token, &user)))
             }
-            LinkState::Done | LinkState::Void => Ok(link_over(visit, LinkKind::Reset)),
+            LinkState::Done | LinkState::Void => Ok(link_over(visit, LinkKind::Reset, token)),
         }
     }
 
     async fn verify_email(&self, visit: &Visit, token: &str) -> Result<Answer, Failure> {
         match self.accounts.verify_email(token, visit.owner(), &visit.actor()).await {
-            Ok(_) | Err(LinkError::Verified) => Ok(verified(visit)),
-            Err(error) => link_refused(visit, LinkKind::Verify, error),
+            Ok(_) | Err(LinkError::Verified) => {
+                let mut answer = verified(visit);
+                forget(&mut answer, visit, (Purpose::Verify, token));
+                Ok(answer)
+            }
+            Err(error) => link_refused(visit, (LinkKind::Verify, token), error),
         }
     }
 
@@ -154,7 +158,7 @@ impl Portal {
                 Ok(self.link_form(visit, kind, status, with(shown, token, &user)))
             }
             LinkState::Done => Ok(verified(visit)),
-            LinkState::Void => Ok(link_over(visit, kind)),
+            LinkState::Void => Ok(link_over(visit, kind, token)),
         }
     }
 
@@ -177,17 +181,19 @@ impl Portal {
             LinkKind::Reset => "reset-password",
             LinkKind::Verify => "verify",
         };
-        let address = link_address(visit, &shown.link_token);
-        let mut answer = visit.frame(&address).render(template, status, shown);
+        let mut answer = render(visit, template, status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
-        hide_address(&mut answer);
         answer
     }
 }
 
-fn link_refused(visit: &Visit, kind: LinkKind, error: LinkError) -> Result<Answer, Failure> {
+fn link_refused(
+    visit: &Visit,
+    (kind, token): (LinkKind, &str),
+    error: LinkError,
+) -> Result<Answer, Failure> {
     match error {
-        LinkError::Void | LinkError::Verified => Ok(link_over(visit, kind)),
+        LinkError::Void | LinkError::Verified => Ok(link_over(visit, kind, token)),
         LinkError::TooMany(after) => {
             Err(Failure::too_many(after).explanation(Text::of("link-too-many")))
         }
@@ -196,40 +202,26 @@ fn link_refused(visit: &Visit, kind: LinkKind, error: LinkError) -> Result<Answe
     }
 }
 
+/// Another language is chosen on the way to the account: this page cannot be asked for once the link is spent.
 fn verified(visit: &Visit) -> Answer {
     let shown = Verified { home: visit.home() };
-    let mut answer = render(visit, "verified", StatusCode::OK, shown);
-    hide_address(&mut answer);
-    answer
+    visit.frame(&account_address(visit)).render("verified", StatusCode::OK, shown)
 }
 
 /// The page for a link that is spent, past its end, made up or void.
-fn link_over(visit: &Visit, kind: LinkKind) -> Answer {
+fn link_over(visit: &Visit, kind: LinkKind, token: &str) -> Answer {
     let is_reset = match kind {
         LinkKind::Reset => true,
         LinkKind::Verify => false,
     };
     let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
     let mut answer = render(visit, "link-over", StatusCode::NOT_FOUND, shown);
-    hide_address(&mut answer);
+    forget(&mut answer, visit, (purpose_of(kind), token));
     answer
-}
-
-/// Where the page of a link can be asked for again, after its form was sent as well.
-pub(super) fn link_address(visit: &Visit, token: &str) -> String {
-    let path = visit.address().split('?').next().unwrap_or_default();
-    format!("{path}?token={}", encode_query(token))
 }
 
 fn with(shown: Shown, token: &str, user: &User) -> Shown {
     Shown { link_token: token.to_owned(), email: user.email.clone(), ..shown }
-}
-
-/// Keeps the address of a page, which holds a token, out of what the browser tells the next one: an
-/// application of the same origin would read it. `no-referrer` would take the form's `Origin` away as well,
-/// by which browsers that say nothing else over plain HTTP show where it comes from.
-pub(super) fn hide_address(answer: &mut Answer) {
-    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
 }
 
 #[cfg(test)]

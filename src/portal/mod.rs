@@ -15,6 +15,7 @@ mod language;
 mod leave;
 mod linking;
 mod links;
+mod opened;
 mod register;
 mod set_up;
 mod sign_in;
@@ -226,6 +227,9 @@ impl Portal {
         if !page.methods().contains(visit.asked()) {
             return Err(Failure::wrong_method(page.methods()));
         }
+        if let Some(answer) = self.open_link(visit, page) {
+            return Ok(answer);
+        }
         if let Some((identity, _)) = visit.identity()? {
             self.accounts.sessions().touch(identity, visit.now);
         }
@@ -249,12 +253,12 @@ impl Portal {
             Page::Register => self.show_register(visit),
             Page::Depart(_) | Page::Confirm(_) => Err(Failure::wrong_method(page.methods())),
             Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
-            Page::SetUp => self.show_set_up(visit, &query).await,
+            Page::SetUp => self.show_set_up(visit).await,
             Page::Letter(wish) => self.show_wish(visit, wish),
             Page::Language => choose_language(visit, &query),
             Page::Logo => show_logo(visit),
-            Page::Invitation => self.show_invitation(visit, &query).await,
-            Page::Link(kind) => self.show_link(visit, kind, &query).await,
+            Page::Invitation => self.show_invitation(visit).await,
+            Page::Link(kind) => self.show_link(visit, kind).await,
         }
     }
 }

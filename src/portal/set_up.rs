@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::forms::{Browser, Purpose, TOKEN_FIELD};
-use super::links::{hide_address, link_address};
+use super::opened::{forget, opened};
 use super::sign_in::sign_in_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
@@ -41,13 +41,16 @@ struct Over {
 
 impl Portal {
     /// GET: the form, if the link is good.
-    pub(super) async fn show_set_up(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
-        let link_token = query.get("token").unwrap_or_default().to_owned();
-        let people = self.accounts.people();
-        if !people.is_set_up_token(&link_token).await.map_err(store_failure)? {
-            return Ok(over(visit));
+    pub(super) async fn show_set_up(&self, visit: &Visit) -> Result<Answer, Failure> {
+        let token = match opened(visit, Purpose::SetUp) {
+            Ok(token) => token,
+            Err(page) => return Ok(page),
+        };
+        if !self.accounts.people().is_set_up_token(token).await.map_err(store_failure)? {
+            return Ok(over(visit, token));
         }
-        Ok(self.set_up_form(visit, StatusCode::OK, Shown { link_token, ..Shown::default() }))
+        let shown = Shown { link_token: token.to_owned(), ..Shown::default() };
+        Ok(self.set_up_form(visit, StatusCode::OK, shown))
     }
 
     /// POST: makes the first administrator and signs them in.
@@ -87,7 +90,11 @@ impl Portal {
             now: visit.now,
         };
         match self.accounts.set_up(request).await {
-            Ok(session) => Ok(self.leave(visit, None, session)),
+            Ok(session) => {
+                let mut answer = self.leave(visit, None, session);
+                forget(&mut answer, visit, (Purpose::SetUp, &shown.link_token));
+                Ok(answer)
+            }
             Err(mistake) => self.set_up_again(visit, shown, mistake),
         }
     }
@@ -107,7 +114,9 @@ impl Portal {
                 status = StatusCode::CONFLICT;
                 shown.email_error = Some(Text::of("set-up-email-taken"));
             }
-            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => return Ok(over(visit)),
+            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => {
+                return Ok(over(visit, &shown.link_token));
+            }
             Mistake::Profile("first_name") => {
                 shown.first_name_error = Some(Text::of("field-wrong"));
             }
@@ -139,19 +148,17 @@ impl Portal {
         shown.min_length = visit.config.accounts.password.min_length;
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
-        let address = link_address(visit, &shown.link_token);
-        let mut answer = visit.frame(&address).render("setup", status, shown);
+        let mut answer = render(visit, "setup", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
-        hide_address(&mut answer);
         answer
     }
 }
 
 /// The page for a link that is spent, past its end or made up.
-fn over(visit: &Visit) -> Answer {
+fn over(visit: &Visit, token: &str) -> Answer {
     let shown = Over { sign_in: sign_in_address(visit, None) };
     let mut answer = render(visit, "setup-over", StatusCode::NOT_FOUND, shown);
-    hide_address(&mut answer);
+    forget(&mut answer, visit, (Purpose::SetUp, token));
     answer
 }
 

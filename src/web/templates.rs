@@ -2,7 +2,7 @@
 
 /// Every template by name: the shell (`layout`, `fields`), the page of every error, and the pages of the
 /// portal.
-pub(super) const TEMPLATES: [(&str, &str); 28] = [
+pub(super) const TEMPLATES: [(&str, &str); 29] = [
     ("layout", include_str!("templates/layout.html")),
     ("fields", include_str!("templates/fields.html")),
     ("error", include_str!("templates/error.html")),
@@ -21,6 +21,7 @@ pub(super) const TEMPLATES: [(&str, &str); 28] = [
     ("verify", include_str!("templates/verify.html")),
     ("verified", include_str!("templates/verified.html")),
     ("link-over", include_str!("templates/link-over.html")),
+    ("link-lost", include_str!("templates/link-lost.html")),
     ("register", include_str!("templates/register.html")),
     ("request-verify", include_str!("templates/request-verify.html")),
     ("profile", include_str!("templates/profile.html")),

@@ -313,7 +313,7 @@ async fn the_first_administrator_is_set_up_once() {
     // Opening the link spends nothing.
     let mut pages = Vec::new();
     for client in [&first, &second, &first] {
-        pages.push(client.visit(&address).send().await.expect(200).text());
+        pages.push(client.visit(&address).follow().await.expect(200).text());
     }
     let filled = |who| [("email", who), ("password", PASSWORD), ("first_name", " Ann ")];
     let short = [("email", "root@example.com"), ("password", "short")];
@@ -335,7 +335,7 @@ async fn the_first_administrator_is_set_up_once() {
     assert_eq!(me["is_superuser"], true);
     assert_eq!(me["is_verified"], true);
     assert_eq!(me["first_name"], "Ann");
-    gateway.client().visit(&address).send().await.expect(404);
+    gateway.client().visit(&address).follow().await.expect(404);
     assert!(people.issue_set_up_link().await.unwrap().is_none());
 }
 
@@ -345,12 +345,12 @@ async fn a_set_up_link_lives_an_hour() {
     let people = gateway.running.accounts().people();
     let link = people.issue_set_up_link().await.unwrap().expect("there is no superuser");
     let address = format!("/auth/setup?token={}", link.token.expose_secret());
-    gateway.client().visit(&address[..address.len() - 1]).send().await.expect(404);
+    gateway.client().visit(&address[..address.len() - 1]).follow().await.expect(404);
     gateway.client().visit("/auth/setup").send().await.expect(404);
     gateway.pass(Duration::from_secs(3590)).await;
-    gateway.client().visit(&address).send().await.expect(200);
+    gateway.client().visit(&address).follow().await.expect(200);
     gateway.pass(Duration::from_secs(20)).await;
-    gateway.client().visit(&address).send().await.expect(404);
+    gateway.client().visit(&address).follow().await.expect(404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,7 +525,7 @@ async fn the_policy_of_passwords_is_the_files() {
         let link = people.issue_set_up_link().await.unwrap().expect("there is no superuser");
         let client = gateway.client();
         let address = format!("/auth/setup?token={}", link.token.expose_secret());
-        let page = client.visit(&address).send().await.expect(200).text();
+        let page = client.visit(&address).follow().await.expect(200).text();
         let filled = |password| [("email", "root@example.com"), ("password", password)];
         let answer = send_form(&client, "/auth/setup", &page, &filled(refused)).await.expect(422);
         assert!(answer.text().contains(why), "{policy}: {}", answer.text());
@@ -549,7 +549,7 @@ async fn a_stricter_policy_holds_from_its_reload_on_and_on_the_command_line() {
     let link = people.issue_set_up_link().await.unwrap().expect("there is no superuser");
     let client = gateway.client();
     let address = format!("/auth/setup?token={}", link.token.expose_secret());
-    let page = client.visit(&address).send().await.expect(200).text();
+    let page = client.visit(&address).follow().await.expect(200).text();
     assert!(page.contains("12"), "the page says how long: {page}");
     gateway.reload("min_length: 12", "min_length: 27");
     let filled = [("email", "root@example.com"), ("password", PASSWORD)];
@@ -579,7 +579,7 @@ async fn ses_02_setting_up_ends_the_session_the_browser_had() {
     let old = client.cookie("portcullis").unwrap();
     let both = client.clone().with_bearer(&token);
     let address = format!("/auth/setup?token={}", link.token.expose_secret());
-    let page = both.visit(&address).send().await.expect(200).text();
+    let page = both.visit(&address).follow().await.expect(200).text();
     let filled = [("email", "root@example.com"), ("password", PASSWORD)];
     send_form(&both, "/auth/setup", &page, &filled).await.expect(303);
     let me = client.get("/auth/users/me").send().await.expect(200).json();
@@ -606,7 +606,7 @@ async fn a_database_that_fails_is_told_as_on_guarded_routes() {
         assert!(answer.header("retry-after").is_some(), "{path}");
         assert!(!answer.text().contains("users"), "{}", answer.text());
     }
-    client.visit("/auth/setup?token=x").send().await.expect(503);
+    client.visit("/auth/setup?token=x").follow().await.expect(503);
     let page = client.visit("/auth/login").send().await.expect(200).text();
     send_form(&client, "/auth/login", &page, &fields).await.expect(503);
     client.set_cookie("portcullis", &cookie);

@@ -21,7 +21,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use portcullis::accounts::{Actor, Draft, LinkKind};
+use portcullis::accounts::{Actor, Draft, Guest, Link, LinkKind, Way};
 use portcullis::clock::{Clock, Entropy, Tick, Timestamp};
 use portcullis::config::Config;
 use portcullis::identity::user::{RoleGrant, User};
@@ -221,6 +221,12 @@ pub fn load(file: &Path, environment: &BTreeMap<String, String>) -> Config {
     })
 }
 
+/// A link without the site it begins with.
+fn path_of(link: &Link, config: &Config) -> String {
+    let site = config.public_url.to_string();
+    link.url.expose_secret().strip_prefix(&site).expect("not of this site").to_owned()
+}
+
 /// A gateway in this process. Dropping it ends it.
 pub struct Gateway {
     pub running: Running,
@@ -317,9 +323,16 @@ impl Gateway {
         let people = self.running.accounts().people();
         let user = people.find(&email(who)).await.unwrap().expect("nobody of this name");
         let config = load(&self.file, &self.environment);
-        let link = people.issue_link(&user, kind, &config).await.unwrap();
-        let site = config.public_url.to_string();
-        link.url.expose_secret().strip_prefix(&site).expect("not of this site").to_owned()
+        path_of(&people.issue_link(&user, kind, &config).await.unwrap(), &config)
+    }
+
+    /// The link by which somebody who is invited makes an account, likewise.
+    pub async fn invitation(&self, who: &str) -> String {
+        let people = self.running.accounts().people();
+        let guest = Guest { email: email(who), ..Guest::default() };
+        let invited = people.invite(guest, Way::Hand, &Actor::cli()).await.unwrap().unwrap();
+        let config = load(&self.file, &self.environment);
+        path_of(&people.invitation_link(&invited, &config).await.unwrap().unwrap(), &config)
     }
 
     /// Makes an account whose password has a hash of less work than ours (bcrypt); its id.

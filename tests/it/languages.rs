@@ -24,7 +24,7 @@ async fn start() -> (Upstream, Gateway) {
 }
 
 async fn open(client: &Client, path: &str, language: &str) -> Response {
-    client.visit(path).header("Accept-Language", language).send().await
+    client.visit(path).header("Accept-Language", language).follow().await
 }
 
 /// Chooses a language as a link of a page does.

@@ -458,6 +458,20 @@ impl Call {
         self.send_on(&mut raw).await
     }
 
+    /// Sends it as a browser does what stands in a mail: where it leads on, that is asked for as well.
+    pub async fn follow(&self) -> Response {
+        let before = self.client.cookies();
+        let response = self.send().await;
+        if response.status != 303 {
+            return response;
+        }
+        let mut next = self.clone();
+        next.headers.retain(|(name, value)| name != "Cookie" || *value != before);
+        next = next.header("Cookie", &self.client.cookies());
+        response.location().clone_into(&mut next.target);
+        next.send().await
+    }
+
     /// Sends it on a fresh connection; `None` when that ends before the answer does.
     pub async fn try_send(&self) -> Option<Response> {
         let mut raw = self.open().await;

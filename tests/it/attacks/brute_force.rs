@@ -206,7 +206,8 @@ async fn bru_10_guesses_at_the_set_up_link_are_limited_by_address() {
     let link = gateway.running.set_up_link().await.unwrap().unwrap();
     let token = secrecy::ExposeSecret::expose_secret(&link.token).to_owned();
     let client = gateway.client();
-    let page = client.visit(&format!("/auth/setup?token={token}")).send().await.expect(200).text();
+    let page =
+        client.visit(&format!("/auth/setup?token={token}")).follow().await.expect(200).text();
     let mut fields = hidden_fields(&page);
     fields.push(("email".to_owned(), "ann@example.com".to_owned()));
     fields.push(("password".to_owned(), PASSWORD.to_owned()));
@@ -288,7 +289,7 @@ async fn without_limits_nobody_is_sent_away_for_coming_often() {
             assert_eq!(post(path, body).await, 400, "{number} {path}");
         }
         let set_up = gateway.client().visit(&format!("/auth/setup?token={guess}"));
-        set_up.send().await.expect(404);
+        set_up.follow().await.expect(404);
     }
 }
 

@@ -23,7 +23,13 @@ async fn start() -> (Upstream, Gateway) {
 fn own_names() -> Vec<String> {
     let mut names = Vec::new();
     for prefix in ["", "__Host-", "__Secure-", "__host-", "__SECURE-"] {
-        for name in ["portcullis", "portcullis-form-0badcafe", "portcullis-trail", "portcullis-"] {
+        for name in [
+            "portcullis",
+            "portcullis-form-0badcafe",
+            "portcullis-link-reset",
+            "portcullis-bounce",
+            "portcullis-",
+        ] {
             names.push(format!("{prefix}{name}"));
         }
     }

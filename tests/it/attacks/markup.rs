@@ -169,7 +169,7 @@ async fn look_at(site: &Site, client: &dyn Fn() -> Client, rows: &[(&str, u16)],
     for (row, status) in rows {
         for language in ["en", "de"] {
             let (target, what) = (target(row, markup), format!("{row} {markup} in {language}"));
-            let answer = dressed(client().visit(&target), markup, language).send().await;
+            let answer = dressed(client().visit(&target), markup, language).follow().await;
             let page = site.read(&answer, *status, &what);
             assert!(page.contains(&format!("<html lang=\"{language}\">")), "{what}: {page}");
             if *status >= 400 && !row.contains("token=") && !row.contains("probe=") {
@@ -281,7 +281,7 @@ fn fields_of(page: &str) -> (Vec<(String, String)>, Vec<String>) {
 /// where they are pages.
 async fn fill(site: &Site, client: &Client, page_at: &str, markup: &str, language: &str) -> usize {
     let call = dressed(client.visit(page_at), markup, language);
-    let page = call.send().await.expect(200).text();
+    let page = call.follow().await.expect(200).text();
     let (hidden, names) = fields_of(&page);
     let to = page_at.split('?').next().unwrap().replace("authorize", "link");
     let mut shown = 0;

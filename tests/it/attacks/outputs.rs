@@ -410,7 +410,8 @@ async fn out_08_no_log_at_the_finest_level_holds_a_secret() {
     let output = process.run(&["user", "reset-link", "ann@example.com"], "");
     let link = String::from_utf8(output.stdout).unwrap();
     let link = link.trim().split_once("?token=").unwrap().1.to_owned();
-    process.client().visit(&format!("/auth/reset-password?token={link}")).send().await.expect(200);
+    let path = format!("/auth/reset-password?token={link}");
+    process.client().visit(&path).follow().await.expect(200);
     let body = json!({"token": link, "password": "canary of a new password"}).to_string();
     let call = process.client().post("/auth/reset-password").body("application/json", body);
     call.send().await.expect(200);

@@ -426,14 +426,17 @@ async fn ses_19_no_page_of_ours_can_be_framed() {
     let nobody = gateway.client();
     let bounced = "/auth/continue?probe=1";
     let set_up = format!("/auth/setup?token={}", token.token.expose_secret());
+    for client in [&nobody, &ann] {
+        client.visit(&set_up).send().await.expect(303);
+    }
     let targets = [
         "/auth/login",
         "/auth/login?next=%2Fx",
         "/auth/login?another=1",
         "/auth/logout",
         "/auth/account",
-        &set_up,
-        "/auth/setup?token=x",
+        "/auth/setup",
+        "/auth/invitation",
         bounced,
         "/auth/nowhere",
         "/editors/x",

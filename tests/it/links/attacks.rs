@@ -3,12 +3,26 @@
 use std::time::Duration;
 
 use portcullis::accounts::LinkKind;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{NEW, PASSWORD, YAML, reset, send, send_form, signs_in, start, token, verify};
 use crate::harness::Gateway;
 use crate::raw::Client;
 use crate::upstream::Upstream;
+
+/// A gateway whose superusers may invite.
+async fn start_with_invitations() -> (Upstream, Gateway) {
+    let upstream = Upstream::start();
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url());
+    let gateway = builder.key("accounts", "{ registration: invite }").start().await;
+    (upstream, gateway)
+}
+
+async fn set_up_link(gateway: &Gateway) -> String {
+    let link = gateway.running.set_up_link().await.unwrap().expect("there is a superuser");
+    format!("/auth/setup?token={}", link.token.expose_secret())
+}
 
 /// Sends ten requests, each on a connection of its own, before any answer is read; their statuses.
 async fn at_once(client: &Client, to: &str, body: &str) -> Vec<u16> {
@@ -55,7 +69,8 @@ async fn rec_01_no_header_chooses_where_a_link_leads() {
     gateway.person("ann").create().await;
     // The harness takes the site off and fails if it is another than `public_url`.
     let link = gateway.link("ann", LinkKind::Reset).await;
-    let page = gateway.client().with_host("auth.example.com").visit(&link).send().await.expect(200);
+    let page = gateway.client().with_host("auth.example.com").visit(&link).follow().await;
+    let page = page.expect(200);
     assert!(page.text().contains("ann@example.com"));
     for (name, value) in [
         ("X-Forwarded-Host", "evil.example.net"),
@@ -63,12 +78,12 @@ async fn rec_01_no_header_chooses_where_a_link_leads() {
         ("X-Original-Host", "evil.example.net"),
     ] {
         let call = gateway.client().with_host("auth.example.com").visit(&link);
-        let page = call.header(name, value).send().await.expect(200);
+        let page = call.header(name, value).follow().await.expect(200);
         assert!(!page.text().contains("evil"), "{name}");
         assert!(!format!("{:?}", page.headers).contains("evil"), "{name}");
     }
     // Routes without a host take any, and the portal is there with them: its pages name none.
-    let page = gateway.client().with_host("evil.example.net").visit(&link).send().await;
+    let page = gateway.client().with_host("evil.example.net").visit(&link).follow().await;
     let page = page.expect(200);
     assert!(!page.text().contains("evil") && !format!("{:?}", page.headers).contains("evil"));
 }
@@ -80,7 +95,7 @@ async fn rec_02_no_step_is_left_out() {
     gateway.person("bob").create().await;
     let link = gateway.link("ann", LinkKind::Reset).await;
     let (browser, other) = (gateway.client(), gateway.client());
-    let page = browser.visit(&link).send().await.expect(200).text();
+    let page = browser.visit(&link).follow().await.expect(200).text();
     let to = "/auth/reset-password";
     // The form counts in the browser it was shown to, and each form for its own page.
     other.visit("/auth/login").send().await.expect(200);
@@ -117,43 +132,43 @@ async fn rec_07_opening_a_link_spends_nothing_and_tells_nobody_its_token() {
     let token = link.trim().split_once("?token=").unwrap().1.to_owned();
     let path = format!("/auth/reset-password?token={token}");
     assert!(link.contains(&path), "{link}");
-    // The set-up link is kept as close.
-    let set_up = process.word_with("/auth/setup?token=").await;
-    let set_up = process.client().visit(set_up.split_once(&process.address.to_string()).unwrap().1);
-    let set_up = set_up.send().await.expect(200);
-    assert_eq!(set_up.header("referrer-policy"), Some("strict-origin"));
     // What a mail program, a scanner or a preview does before the person comes.
     let scanner = process.client();
     for _ in 0..3 {
-        scanner.get(&path).send().await.expect(200);
-        scanner.call("HEAD", &path).send().await.expect(200);
-        scanner.visit(&path).header("Sec-Purpose", "prefetch").send().await.expect(200);
+        scanner.get(&path).send().await.expect(303);
+        scanner.get(&path).follow().await.expect(200);
+        scanner.call("HEAD", &path).follow().await.expect(200);
+        scanner.visit(&path).header("Sec-Purpose", "prefetch").follow().await.expect(200);
+        process.client().get("/auth/reset-password").send().await.expect(404);
     }
     scanner.call("OPTIONS", &path).send().await.expect(405);
     let browser = process.client();
-    let page = browser.visit(&path).send().await.expect(200);
-    assert_eq!(page.header("referrer-policy"), Some("strict-origin"));
+    let opened = browser.visit(&path).send().await.expect(303);
+    assert_eq!(opened.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(opened.header("cache-control"), Some("no-store"));
+    assert_eq!((opened.location(), &*opened.body), ("/auth/reset-password", &[][..]));
+    let to = opened.location();
+    let page = browser.visit(to).send().await.expect(200);
     assert_eq!(page.header("cache-control"), Some("no-store"));
     let page = page.text();
     assert!(!page.contains("<script") && !page.contains("style=\""), "{page}");
-    let to = "/auth/reset-password";
-    let again = send_form(&browser, to, &page, &[("password", "short")]).await.expect(422);
-    assert_eq!(again.header("referrer-policy"), Some("strict-origin"));
+    assert_eq!(page.matches(&token).count(), 1, "in the form alone: {page}");
+    let again = send_form(&browser, to, &page, &[("password", "short")]).await.expect(422).text();
+    assert_eq!(again.matches(&token).count(), 1, "{again}");
     let answer = send_form(&browser, to, &page, &[("password", NEW)]).await.expect(303);
     assert!(!answer.location().contains(&token));
     browser.visit(answer.location()).send().await.expect(200);
-    let over = browser.visit(&path).send().await.expect(404);
-    assert_eq!(over.header("referrer-policy"), Some("strict-origin"));
+    browser.visit(&path).follow().await.expect(404);
     reset(&browser, &token, NEW).await.expect(400);
     // The lines are written ten times a second: the last of them is there.
     for _ in 0..200 {
-        if process.stdout().matches("/auth/reset-password").count() >= 14 {
+        if process.stdout().matches("/auth/reset-password").count() >= 32 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let said = format!("{}{}", process.stdout(), process.stderr());
-    assert!(said.matches("/auth/reset-password").count() >= 14, "{said}");
+    assert!(said.matches("/auth/reset-password").count() >= 32, "{said}");
     let listed = process.run(&["events", "list", "--json"], "");
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("\"reset-link\"") && listed.contains("\"reset\""), "{listed}");
@@ -162,6 +177,113 @@ async fn rec_07_opening_a_link_spends_nothing_and_tells_nobody_its_token() {
     }
     let database = std::fs::read(process.directory().join("portcullis.db")).unwrap();
     assert!(crate::raw::find(&database, token.as_bytes()).is_none());
+}
+
+/// A new client that has opened a link; the cookie that this sets.
+async fn open(gateway: &Gateway, path: &str) -> (Client, String) {
+    let client = gateway.client();
+    let opened = client.visit(path).send().await.expect(303);
+    assert_eq!(Some(opened.location()), path.split('?').next());
+    let set = opened.all("set-cookie").into_iter().find(|set| set.contains("-link-"));
+    (client.clone(), set.expect("no cookie").to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_07_the_token_is_in_a_short_cookie_of_the_one_page_it_is_for() {
+    let (upstream, gateway) = start_with_invitations().await;
+    gateway.person("ann").unverified().create().await;
+    let links = [
+        gateway.link("ann", LinkKind::Reset).await,
+        gateway.link("ann", LinkKind::Verify).await,
+        set_up_link(&gateway).await,
+        gateway.invitation("bob").await,
+    ];
+    for link in &links {
+        let (path, token) = link.split_once("?token=").unwrap();
+        let (client, cookie) = open(&gateway, link).await;
+        for part in ["; HttpOnly", "; SameSite=Lax", "; Path=/", "; Max-Age=3600"] {
+            assert!(cookie.contains(part), "{part} in {cookie}");
+        }
+        assert!(!cookie.contains("Domain"), "{cookie}");
+        let name = cookie.split_once('=').unwrap().0;
+        assert_eq!(client.cookie(name).as_deref(), Some(token));
+        for other in links.iter().map(|link| link.split_once("?token=").unwrap().0) {
+            let page = client.visit(other).send().await;
+            assert_eq!(page.status, if other == path { 200 } else { 404 }, "{other} by {path}");
+            assert_eq!(page.text().contains(token), other == path, "{other} by {path}");
+        }
+        // Nothing of it goes to an application.
+        client.get("/").send().await.expect(200);
+        assert!(!upstream.last().text().contains(token), "{}", upstream.last().text());
+        // It can be loaded again, in another language too.
+        let chosen = format!("/auth/language?choose=de&next={}", path.replace('/', "%2F"));
+        let page = client.visit(&chosen).follow().await.expect(200).text();
+        assert!(page.contains("<html lang=\"de\">") && page.contains(token), "{page}");
+        // One that is over takes the cookie along, and is no question of cookies.
+        let made_up = format!("{path}?token={}", "A".repeat(64));
+        let over = client.visit(&made_up).follow().await.expect(404);
+        assert!(over.all("set-cookie").join("\n").contains("Max-Age=0"), "{:?}", over.headers);
+        assert_eq!(client.cookie(name), None);
+        let over = client.visit(path).send().await.expect(404).text();
+        assert!(!over.contains("Cookies"), "{over}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_07_what_is_no_token_opens_nothing_and_a_browser_without_cookies_is_told() {
+    let (_upstream, gateway) = start().await;
+    gateway.person("ann").create().await;
+    let link = gateway.link("ann", LinkKind::Reset).await;
+    let long = format!("token={}", "A".repeat(129));
+    for query in ["token=", "token=%22", "token=a;b", "token=x&token=y", "token=%ff", &long] {
+        let (client, _) = open(&gateway, &link).await;
+        let made_up = format!("/auth/reset-password?{query}");
+        let page = client.visit(&made_up).follow().await.expect(404).text();
+        assert!(page.contains("no longer valid"), "not the link before: {query}: {page}");
+        assert!(client.cookie("portcullis-link-reset").is_none(), "{query}");
+    }
+    // Anything else in the query is nobody's token.
+    let (client, _) = open(&gateway, &link).await;
+    client.visit("/auth/reset-password?from=mail").send().await.expect(200);
+    let without = gateway.client().visit("/auth/reset-password").send().await.expect(404).text();
+    assert!(without.contains("cookies are blocked for <strong>127.0.0.1"), "{without}");
+    let ann = gateway.sign_in("ann").await;
+    let over = ann.visit("/auth/reset-password").send().await.expect(404).text();
+    assert!(over.contains("no longer valid"), "{over}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_07_links_in_two_tabs_do_each_their_own_and_success_takes_only_its_cookie() {
+    let (_upstream, gateway) = start_with_invitations().await;
+    gateway.person("ann").unverified().create().await;
+    gateway.person("bob").unverified().create().await;
+    let browser = gateway.client();
+    let to = "/auth/reset-password";
+    let [ann, bob] =
+        [gateway.link("ann", LinkKind::Reset).await, gateway.link("bob", LinkKind::Reset).await];
+    let first = browser.visit(&ann).follow().await.expect(200).text();
+    let second = browser.visit(&bob).follow().await.expect(200).text();
+    send_form(&browser, to, &first, &[("password", NEW)]).await.expect(303);
+    assert!(signs_in(&browser, "ann", NEW).await && signs_in(&browser, "bob", PASSWORD).await);
+    let again = browser.visit(to).send().await.expect(200).text();
+    assert!(again.contains("bob@example.com"), "{again}");
+    send_form(&browser, to, &second, &[("password", NEW)]).await.expect(303);
+    assert!(signs_in(&browser, "bob", NEW).await);
+    assert!(browser.cookie("portcullis-link-reset").is_none());
+    // So it is on the other pages.
+    let filled = [("email", "root@example.com"), ("password", NEW)];
+    for (link, name, filled) in [
+        (gateway.link("ann", LinkKind::Verify).await, "verify", &[][..]),
+        (gateway.invitation("cat").await, "invitation", &filled[1..]),
+        (set_up_link(&gateway).await, "set-up", &filled),
+    ] {
+        let name = format!("portcullis-link-{name}");
+        let page = browser.visit(&link).follow().await.expect(200).text();
+        assert!(browser.cookie(&name).is_some(), "{link}");
+        let done = send_form(&browser, link.split('?').next().unwrap(), &page, filled).await;
+        assert!(matches!(done.status, 200 | 303), "{link}: {}", done.text());
+        assert!(browser.cookie(&name).is_none(), "{link}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +313,7 @@ async fn bru_10_guesses_at_links_are_limited_by_address() {
     assert!((1..=601).contains(&wait), "{wait}");
     // The page is limited with it, and says so as a page.
     let link = gateway.link("ann", LinkKind::Verify).await;
-    let page = client.visit(&link).header("X-Forwarded-For", "192.0.2.1").send().await;
+    let page = client.visit(&link).header("X-Forwarded-For", "192.0.2.1").follow().await;
     let fields: Vec<_> = crate::pages::hidden_fields(&page.expect(200).text());
     let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
     let call = client.post("/auth/verify").form(&fields).navigating_from("same-origin");

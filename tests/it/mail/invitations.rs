@@ -60,7 +60,7 @@ async fn accept(client: &Client, who: &str, token: &str) -> Response {
 }
 
 async fn fill_page(client: &Client, link: &str, filled: &[(&str, &str)]) -> Response {
-    let page = client.visit(link).send().await.expect(200).text();
+    let page = client.visit(link).follow().await.expect(200).text();
     let hidden = hidden_fields(&page);
     let mut fields: Vec<_> = hidden.iter().map(|(name, value)| (&**name, &**value)).collect();
     fields.extend(filled);
@@ -86,9 +86,7 @@ async fn a_guest_opens_the_mailed_link_and_has_an_account_with_the_roles_that_we
     let path = link.strip_prefix(&gateway.client().origin()).expect("not of this site");
     assert!(!made.to_string().contains(&token_of(link)), "{made}");
     let browser = gateway.client();
-    let page = browser.visit(path).send().await.expect(200);
-    assert_eq!(page.header("referrer-policy"), Some("strict-origin"));
-    let page = page.text();
+    let page = browser.visit(path).follow().await.expect(200).text();
     assert!(page.contains("value=\"Ann@example.com\" readonly"), "{page}");
     assert!(page.contains("name=\"first_name\"") && page.contains("value=\"Ann\""), "{page}");
     let weak = fill_page(&browser, path, &[("password", "short")]).await.expect(422).text();
@@ -102,7 +100,7 @@ async fn a_guest_opens_the_mailed_link_and_has_an_account_with_the_roles_that_we
     assert_eq!(me["roles"], json!(["editor"]));
     assert_eq!(root.get(INVITATIONS).send().await.expect(200).json(), json!([]));
     // Once.
-    let over = gateway.client().visit(path).send().await.expect(404).text();
+    let over = gateway.client().visit(path).follow().await.expect(404).text();
     assert!(over.contains("no longer valid"), "{over}");
     let events = gateway.running.store().list_events(None, 10).await.unwrap();
     let told: Vec<_> = events.iter().rev().map(|e| (&*e.kind, &*e.actor, &*e.detail)).collect();
@@ -215,7 +213,7 @@ async fn whoever_has_an_account_is_not_invited_and_makes_no_second_one() {
     let refused = accept(&gateway.client(), "ann", &token).await.expect(400);
     assert_eq!(refused.detail(), "REGISTER_USER_ALREADY_EXISTS");
     let path = format!("/auth/invitation?token={token}");
-    let page = gateway.client().visit(&path).send().await.expect(409).text();
+    let page = gateway.client().visit(&path).follow().await.expect(409).text();
     assert!(page.contains("You have an account already"), "{page}");
 }
 
@@ -254,7 +252,7 @@ async fn who_may_register_decides_whether_an_invitation_counts() {
     send(&client, REGISTER, &uninvited).await.expect(403);
     gateway.reload("registration: invite", "registration: closed");
     accept(&client, "ann", &token).await.expect(403);
-    client.visit(&path).send().await.expect(404);
+    client.visit(&path).follow().await.expect(404);
     send(&root, INVITATIONS, &json!({"email": "bob@example.com"})).await.expect(403);
     gateway.reload("registration: closed", "registration: open");
     send(&client, REGISTER, &uninvited).await.expect(201);

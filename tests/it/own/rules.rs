@@ -98,8 +98,8 @@ async fn who_must_verify_the_e_mail_first_is_led_to_the_letter() {
     let path =
         |link: &str| link.split_once("/auth").map(|(_, rest)| format!("/auth{rest}")).unwrap();
     // The later letter has taken the earlier one's place.
-    client.visit(&path(&first)).send().await.expect(404);
-    let page = client.visit(&path(&second)).send().await.expect(200).text();
+    client.visit(&path(&first)).follow().await.expect(404);
+    let page = client.visit(&path(&second)).follow().await.expect(200).text();
     send(&client, "/auth/verify", &page, &[]).await.expect(200);
     fill(&client, "/auth/login", &form).await.expect(303);
 }

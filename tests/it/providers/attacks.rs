@@ -224,7 +224,7 @@ async fn oid_05_whoever_made_an_account_in_somebodys_name_keeps_nothing_of_it() 
     let fields = [("username", "ann@example.com"), ("password", PASSWORD)];
     let client = site.gateway.client();
     client.post("/auth/jwt/login").form(&fields).send().await.expect(400);
-    client.visit(&reset).send().await.expect(404);
+    client.visit(&reset).follow().await.expect(404);
     let eve = site.sign_in("eve").await;
     assert_ne!(me(&eve).await["id"], id, "the intruder's link is gone");
     // The other way round: made by a provider that has not verified it.
