@@ -250,7 +250,7 @@ impl Portal {
             Page::Part(Part::Devices) => self.show_devices(visit, &query).await,
             Page::Part(Part::Data) => self.download(visit).await,
             Page::Part(Part::Delete) => self.show_delete(visit),
-            Page::Register => self.show_register(visit),
+            Page::Register => self.show_register(visit, &query),
             Page::Depart(_) | Page::Confirm(_) => Err(Failure::wrong_method(page.methods())),
             Page::ComeBack(errand) => self.come_back(visit, (provider, errand), &query).await,
             Page::SetUp => self.show_set_up(visit).await,

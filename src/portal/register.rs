@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::forgot::Asked;
 use super::forms::{Browser, Purpose, TOKEN_FIELD};
-use super::sign_in::sign_in_address;
+use super::sign_in::{read_next, sign_in_address};
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Mistake, Registration};
@@ -19,6 +19,8 @@ use crate::web::text::Text;
 /// What the form shows.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Shown {
+    /// `next`, if one is allowed: goes along in a hidden field.
+    next: Option<String>,
     email: String,
     first_name: String,
     last_name: String,
@@ -35,9 +37,10 @@ struct Shown {
 
 impl Portal {
     /// GET: the form, where registration is open.
-    pub(super) fn show_register(&self, visit: &Visit) -> Result<Answer, Failure> {
+    pub(super) fn show_register(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
         self.need_open(visit)?;
-        Ok(self.register_form(visit, StatusCode::OK, Shown::default()))
+        let shown = Shown { next: read_next(visit, query), ..Shown::default() };
+        Ok(self.register_form(visit, StatusCode::OK, shown))
     }
 
     /// POST: makes the account, and says to look for mail.
@@ -48,7 +51,7 @@ impl Portal {
     ) -> Result<Answer, Failure> {
         self.need_open(visit)?;
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
-        let shown = read_shown(&form);
+        let shown = read_shown(visit, &form);
         match self.is_current(visit, Purpose::Register, &form) {
             Ok(true) => {}
             Err(page) => return Ok(page),
@@ -69,7 +72,7 @@ impl Portal {
         let (language, from) = (visit.language(), visit.actor());
         match self.accounts.register_unseen(asked, language, &from).await {
             Ok(()) => {
-                let sign_in = sign_in_address(visit, None);
+                let sign_in = sign_in_address(visit, shown.next.as_deref());
                 let asked = Asked { email: &shown.email, reason: "register", sign_in };
                 Ok(render(visit, "check-mail", StatusCode::OK, asked))
             }
@@ -98,9 +101,10 @@ impl Portal {
             // Closed since the form was looked at.
             Mistake::Closed => return Err(closed(Policy::Closed)),
             Mistake::TooMany(after) => {
+                let sign_in = sign_in_address(visit, shown.next.as_deref());
                 return Err(Failure::too_many(after)
                     .explanation(Text::of("register-too-many"))
-                    .link(Text::of("back-to-sign-in"), sign_in_address(visit, None)));
+                    .link(Text::of("back-to-sign-in"), sign_in));
             }
             Mistake::Store(error) => return Err(store_failure(error)),
             mistake @ Mistake::Session(_) => return Err(mistake.into()),
@@ -119,7 +123,7 @@ impl Portal {
     fn register_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
         shown.min_length = visit.config.accounts.password.min_length;
-        shown.sign_in = sign_in_address(visit, None);
+        shown.sign_in = sign_in_address(visit, shown.next.as_deref());
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::Register);
         let mut answer = render(visit, "register", status, shown);
@@ -136,9 +140,10 @@ fn closed(policy: Policy) -> Failure {
     Failure::new(StatusCode::FORBIDDEN).explanation(why)
 }
 
-fn read_shown(form: &Form) -> Shown {
+fn read_shown(visit: &Visit, form: &Form) -> Shown {
     let field = |name| form.get(name).unwrap_or_default().trim().to_owned();
     Shown {
+        next: read_next(visit, form),
         email: field("email"),
         first_name: field("first_name"),
         last_name: field("last_name"),

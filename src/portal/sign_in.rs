@@ -58,8 +58,7 @@ struct AlreadyShown<'a> {
 impl Portal {
     /// GET: the form; or who is signed in; or, after too many bounces, why signing in does not hold.
     pub(super) fn show_sign_in(&self, visit: &Visit, query: &Form) -> Result<Answer, Failure> {
-        let next = query.get("next").and_then(|next| visit.checked(next));
-        let next = next.map(|next| next.as_str().to_owned());
+        let next = read_next(visit, query);
         let wants_another = query.get("another").is_some();
         let known = visit.identity()?.map(|(identity, _)| identity);
         let trail = if query.get("next").is_some() && !wants_another {
@@ -104,11 +103,11 @@ impl Portal {
         let page = |name: &str| format!("{}/{name}", visit.config.portal.path);
         shown.forgot = self.accounts.sends_mail().then(|| page("forgot-password"));
         let is_open = self.accounts.people().is_registration_open();
-        shown.register = is_open.then(|| page("register"));
-        shown.providers = self.sign_in_buttons(visit, shown.next.as_deref());
+        let next = shown.next.clone();
+        shown.register = is_open.then(|| page_address(visit, "register", next.as_deref()));
+        shown.providers = self.sign_in_buttons(visit, next.as_deref());
         shown.token_field = TOKEN_FIELD;
         shown.token = browser.token(self.accounts.sessions(), Purpose::SignIn);
-        let next = shown.next.clone();
         let mut answer = render(visit, "login", status, shown);
         allow_form_to_lead(&mut answer, next.as_deref());
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
@@ -227,11 +226,22 @@ fn show_already(visit: &Visit, identity: &Identity, next: Option<&str>) -> Answe
 
 /// The sign-in page's own address.
 pub(super) fn sign_in_address(visit: &Visit, next: Option<&str>) -> String {
+    page_address(visit, "login", next)
+}
+
+/// The address of a page from which people go on to `next`.
+fn page_address(visit: &Visit, page: &str, next: Option<&str>) -> String {
     let portal = &visit.config.portal.path;
     match next {
-        Some(next) => format!("{portal}/login?next={}", encode_query(next)),
-        None => format!("{portal}/login"),
+        Some(next) => format!("{portal}/{page}?next={}", encode_query(next)),
+        None => format!("{portal}/{page}"),
     }
+}
+
+/// The `next` of a query or a form, if it is allowed.
+pub(super) fn read_next(visit: &Visit, form: &Form) -> Option<String> {
+    let next = form.get("next").and_then(|next| visit.checked(next));
+    next.map(|next| next.as_str().to_owned())
 }
 
 /// The sign-in page for somebody who has just set a new password, whoever else is signed in here.
@@ -249,9 +259,8 @@ fn read_after(query: &Form) -> Option<&'static str> {
 }
 
 fn read_shown(visit: &Visit, form: &Form) -> Shown {
-    let next = form.get("next").and_then(|next| visit.checked(next));
     Shown {
-        next: next.map(|next| next.as_str().to_owned()),
+        next: read_next(visit, form),
         name: form.get("username").unwrap_or_default().to_owned(),
         remember: form.get("remember").is_some(),
         ..Shown::default()

@@ -28,7 +28,7 @@ async fn somebody_registers_in_german_opens_the_link_in_the_mail_and_signs_in() 
     browser.click("a[hreflang=de]").await;
     browser.wait_for_address(|address| address.contains("/auth/login?next=")).await;
     assert!(browser.text().await.contains("angemeldet bleiben"));
-    browser.click("a[href$='/register']").await;
+    browser.click("a[href$='/register?next=%2Fx']").await;
     browser.fill("input[name=email]", "ann@example.com").await;
     browser.fill("input[name=password]", "kurz").await;
     browser.click("main form button").await;

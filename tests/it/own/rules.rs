@@ -32,6 +32,46 @@ async fn registration_is_offered_only_where_it_is_open() {
     }
 }
 
+/// The address in a page's first link that begins with this.
+fn link_to(page: &str, start: &str) -> String {
+    let page = page.replace("&#x2f;", "/").replace("&amp;", "&");
+    let mut links = page.split("href=\"").filter_map(|rest| rest.split('"').next());
+    links.find(|link| link.starts_with(start)).expect("no such link").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_registers_on_the_way_to_a_page_comes_there_and_nowhere_else() {
+    let (_upstream, gateway) = start("{ registration: open }").await;
+    let browser = gateway.client();
+    let sign_in = browser.visit("/x?a=b&c").send().await.expect(303);
+    let page = browser.visit(sign_in.location()).send().await.expect(200).text();
+    let register = link_to(&page, "/auth/register");
+    let page = browser.visit(&register).send().await.expect(200).text();
+    assert_eq!(link_to(&page, "/auth/login"), sign_in.location());
+    let form = |password| [("email", "ann@example.com"), ("password", password)];
+    let again = send(&browser, "/auth/register", &page, &form("short")).await.expect(422).text();
+    assert_eq!(link_to(&again, "/auth/login"), sign_in.location());
+    let sent = send(&browser, "/auth/register", &again, &form(NEW)).await.expect(200).text();
+    let sign_in = link_to(&sent, "/auth/login");
+    let page = browser.visit(&sign_in).send().await.expect(200).text();
+    let form = [("username", "ann@example.com"), ("password", NEW)];
+    let answer = send(&browser, "/auth/login", &page, &form).await.expect(303);
+    let arrived = browser.visit(answer.location()).send().await.expect(303);
+    assert_eq!(arrived.location(), "/x?a=b&c");
+    // What a sign-in may not lead to, a registration does not either.
+    let browser = gateway.client();
+    for next in ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:evil"] {
+        let encoded: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        let address = format!("/auth/register?next={encoded}");
+        let page = browser.visit(&address).send().await.expect(200).text();
+        let own = page.split("</main>").next().unwrap();
+        assert!(!own.contains("evil"), "{own}");
+        let form = [("email", "bob"), ("password", NEW), ("next", next)];
+        let again = send(&browser, "/auth/register", &page, &form).await.expect(422).text();
+        assert!(!again.contains("evil"), "{again}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_e_mail_that_has_an_account_is_answered_as_any_other_and_told_by_mail() {
     let (_upstream, gateway) = start("{ registration: open }").await;
