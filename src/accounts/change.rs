@@ -14,7 +14,6 @@ use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
 use crate::store::{Author, Changed, Conflict, Flag, StoreError, UserChange};
-use crate::web::language::Language;
 
 /// What is to be different about an account, as entered: nothing is normalised or checked yet. `None`
 /// leaves a field as it is.
@@ -65,8 +64,6 @@ pub struct OwnChange<'a> {
     pub change: Change,
     /// Asked when the e-mail or the password is to be another one.
     pub confirmation: Confirmation,
-    /// For the letter that verifies another e-mail.
-    pub language: Language,
     /// Where from; its name is not looked at.
     pub from: &'a Actor,
 }
@@ -146,6 +143,7 @@ impl Change {
             is_active: self.is_active,
             is_superuser: self.is_superuser,
             is_verified: self.is_verified,
+            telling: None,
         })
     }
 }
@@ -157,7 +155,7 @@ fn moves(row: &UserChange, user: &User) -> bool {
 
 impl People {
     /// Changes an account. What that ends is said at [`crate::store::Store::update_user`]. The account
-    /// as it is then.
+    /// as it is then, and how many letters tell its owner of another e-mail or password.
     ///
     /// # Errors
     /// [`Mistake`]; [`Conflict::Email`], [`Conflict::LastSuperuser`], [`Conflict::Gone`].
@@ -167,8 +165,8 @@ impl People {
         change: Change,
         author: Author,
         actor: &Actor,
-    ) -> Result<User, Mistake> {
-        let mut row = change.row()?;
+    ) -> Result<(User, u32), Mistake> {
+        let mut row = UserChange { telling: self.telling(actor), ..change.row()? };
         let chooser = match author {
             Author::Operator(_) => Chooser::Operator,
             Author::Owner(_) => {
@@ -182,7 +180,7 @@ impl People {
             row.password_hash = Some(self.hash_new(password, &judged, chooser, actor).await?);
         }
         let event = actor.event(self.now(), "update", Some(user.id));
-        Ok(self.store().update_user(user.id, &row, author, &event).await?)
+        Ok(self.store().update_user_with_letters(user.id, &row, author, &event).await?)
     }
 
     /// Whether people may move their own account to another e-mail.
@@ -235,7 +233,7 @@ impl Accounts {
     /// # Errors
     /// [`ChangeError`].
     pub async fn change_own(&self, asked: OwnChange<'_>) -> Result<User, ChangeError> {
-        let OwnChange { identity, change, confirmation, language, from } = asked;
+        let OwnChange { identity, change, confirmation, from } = asked;
         let user = self.own(identity).await?;
         let is_moved = moves(&change.row()?, &user);
         if is_moved || change.password.is_some() {
@@ -248,10 +246,11 @@ impl Accounts {
         }
         let author = Author::Owner(identity.session().id);
         let actor = Actor { name: user.email.clone(), ..from.clone() };
-        let changed = self.people.change(&user, change, author, &actor).await?;
+        let (changed, letters) = self.people.change(&user, change, author, &actor).await?;
         self.sessions.apply(&Changed::User(user.id));
+        self.note_letters(letters);
         if is_moved {
-            self.send_verification(&changed, language, from).await;
+            self.send_verification(&changed, from).await;
         }
         Ok(changed)
     }
@@ -277,8 +276,10 @@ impl Accounts {
             self.people.check_domain(&row, user)?;
         }
         let author = Author::Operator(Some(by.session().id));
-        let changed = self.people.change(user, change, author, &acting(by, from)).await?;
+        let (changed, letters) =
+            self.people.change(user, change, author, &acting(by, from)).await?;
         self.sessions.apply(&Changed::User(user.id));
+        self.note_letters(letters);
         Ok(changed)
     }
 

@@ -13,6 +13,7 @@ use crate::identity::password::Rejected;
 use crate::identity::user::{Profile, User, fold_email, is_username, normalise_email};
 use crate::session::OpenError;
 use crate::store::{Conflict, Event, NewUser, StoreError};
+use crate::web::language::Language;
 
 /// Who acts, from where; it goes into the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Actor {
     pub address: Option<IpAddr>,
     /// `User-Agent`; cut at 256 characters when written.
     pub agent: String,
+    /// What they read: letters about what they do are in it, no event.
+    pub language: Language,
 }
 
 impl Actor {

@@ -30,6 +30,14 @@ impl Accounts {
         self.outbox.is_some()
     }
 
+    /// Has letters go out at once that were put in together with what they tell of.
+    pub(super) fn note_letters(&self, count: u32) {
+        let Some(outbox) = &self.outbox else { return };
+        for _ in 0..count {
+            outbox.note_queued();
+        }
+    }
+
     /// Asks for a letter to an address. What is done here is the same whether or not there is such an
     /// account: who gets a letter is looked up later. Without `mail` nothing is.
     ///
@@ -86,7 +94,7 @@ impl LetterDesk {
                 user: Some(user.id),
                 email: user.email,
                 link: url,
-                expires_at,
+                expires_at: Some(expires_at),
             })),
             // Gone or switched off since it was looked up.
             Err(Mistake::Conflict(Conflict::Gone)) => Ok(None),
@@ -105,8 +113,20 @@ impl LetterDesk {
             user: None,
             email,
             link: url,
-            expires_at,
+            expires_at: Some(expires_at),
         }))
+    }
+
+    /// What tells somebody of a change goes to the e-mail that they had then, whatever became of the account
+    /// since, and leads to a page.
+    fn to_owner(&self, letter: &HeldLetter, page: &str) -> Addressee {
+        let (site, portal) = (&self.config.public_url, &self.config.portal.path);
+        Addressee {
+            user: letter.subject,
+            email: letter.recipient.clone(),
+            link: format!("{site}{portal}/{page}").into(),
+            expires_at: None,
+        }
     }
 }
 
@@ -124,6 +144,8 @@ impl Desk for LetterDesk {
             LetterKind::Reset => self.to_account(LinkKind::Reset, letter).await,
             LetterKind::Verify => self.to_account(LinkKind::Verify, letter).await,
             LetterKind::Invite => self.to_guest(letter).await,
+            LetterKind::EmailChanged => Ok(Some(self.to_owner(letter, "login"))),
+            LetterKind::PasswordChanged => Ok(Some(self.to_owner(letter, "forgot-password"))),
         }
     }
 }

@@ -185,7 +185,7 @@ impl People {
 
     /// Sets a new password by the token of a link, which is spent by nothing but success: ends every
     /// session of the account and voids its other links. The token is looked at before the password,
-    /// so that made-up links cost nothing.
+    /// so that made-up links cost nothing. Says whose it was, and how many letters tell them.
     ///
     /// # Errors
     /// [`Mistake`]; [`Conflict::Token`] for a token that is spent, past its end, unknown, or of an
@@ -195,7 +195,7 @@ impl People {
         token: &str,
         password: SecretString,
         actor: &Actor,
-    ) -> Result<User, Mistake> {
+    ) -> Result<(User, u32), Mistake> {
         let bad = Mistake::Conflict(Conflict::Token);
         let Some(held) = self.find_token(token).await? else { return Err(bad) };
         if !held.user.is_active || !self.is_live(TokenKind::Reset, &held).await? {
@@ -203,8 +203,10 @@ impl People {
         }
         let hash = self.hash_new(password, &held.user, Chooser::Owner, actor).await?;
         let event = self.event_of_owner("reset", &held.user, actor);
-        self.store().update_password_by_token(&held.user, &held.digest, &hash, &event).await?;
-        Ok(held.user)
+        let Held { user, digest } = held;
+        let new = (&*hash, self.telling(actor));
+        let letters = self.store().update_password_by_token(&user, &digest, new, &event).await?;
+        Ok((user, letters))
     }
 
     /// Verifies an e-mail by the token of a link; the account as it is then. It need not be active.
@@ -266,8 +268,9 @@ impl Accounts {
     ) -> Result<User, LinkError> {
         let attempt = self.begin_link(from)?;
         let outcome = self.people.reset_password(token, password, from).await;
-        let user = settle(attempt, outcome)?;
+        let (user, letters) = settle(attempt, outcome)?;
         self.sessions.apply(&Changed::User(user.id));
+        self.note_letters(letters);
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
         Ok(user)
@@ -299,7 +302,7 @@ impl Accounts {
 }
 
 /// Ends an attempt: only a token that is not good counts.
-fn settle(attempt: Attempt<'_, 1>, outcome: Result<User, Mistake>) -> Result<User, LinkError> {
+fn settle<T>(attempt: Attempt<'_, 1>, outcome: Result<T, Mistake>) -> Result<T, LinkError> {
     if !matches!(outcome, Err(Mistake::Conflict(Conflict::Token))) {
         attempt.take_back();
     }

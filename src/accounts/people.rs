@@ -17,7 +17,8 @@ use crate::identity::hashing::Hasher;
 use crate::identity::keys::sha256;
 use crate::identity::password;
 use crate::identity::user::{InvalidEmail, RoleGrant, User, fold_email, is_username};
-use crate::store::{Conflict, NewUser, Store, StoreError, TokenKind};
+use crate::mail::MOST_LETTERS;
+use crate::store::{Conflict, NewUser, Store, StoreError, Telling, TokenKind};
 
 /// The accounts as an operator sees them. Cloning shares everything. The command line makes one of
 /// its own beside a running gateway.
@@ -28,6 +29,7 @@ pub struct People {
     rules: Arc<ArcSwap<AccountRules>>,
     clock: Clock,
     entropy: Entropy,
+    sends_mail: bool,
 }
 
 /// A set-up link's token, in clear for the one who prints it. The store holds its digest alone.
@@ -61,7 +63,20 @@ impl People {
         clock: Clock,
         entropy: Entropy,
     ) -> Self {
-        Self { store, hasher, rules, clock, entropy }
+        Self { store, hasher, rules, clock, entropy, sends_mail: false }
+    }
+
+    /// The same where mail is sent, or is not: then nobody is told of what changes about their account.
+    #[must_use]
+    pub const fn sending_mail(mut self, sends_mail: bool) -> Self {
+        self.sends_mail = sends_mail;
+        self
+    }
+
+    /// How the owner of an account is told of what an actor changes.
+    pub(super) fn telling(&self, actor: &Actor) -> Option<Telling> {
+        let telling = Telling { language: actor.language, now: self.now(), most: MOST_LETTERS };
+        self.sends_mail.then_some(telling)
     }
 
     pub(super) const fn store(&self) -> &Store {

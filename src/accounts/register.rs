@@ -146,11 +146,10 @@ impl Accounts {
 
     /// Asks for the letter that verifies an e-mail just entered. What keeps it from being sent is logged:
     /// the account is as it is, and its owner may ask again.
-    pub(super) async fn send_verification(&self, user: &User, language: Language, from: &Actor) {
+    pub(super) async fn send_verification(&self, user: &User, from: &Actor) {
         let Some(outbox) = self.outbox.as_ref().filter(|_| !user.is_verified) else { return };
-        let asked =
-            outbox.ask(LetterKind::Verify, &user.email_folded, language, from.address).await;
-        match asked {
+        let (kind, language) = (LetterKind::Verify, from.language);
+        match outbox.ask(kind, &user.email_folded, language, from.address).await {
             Ok(()) => {}
             Err(AskError::TooMany(_)) => {
                 tracing::warn!(user.id = %user.id, "too many letters were asked for: the one that \

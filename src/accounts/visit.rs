@@ -240,6 +240,7 @@ impl Visit {
             account: None,
             address: self.client.address,
             agent: String::from_utf8_lossy(agent).into_owned(),
+            language: self.language(),
         }
     }
 

@@ -104,7 +104,9 @@ impl Endpoint {
             Self::Link(LinkKind::Reset) => &["reset-password"],
             Self::Letter(LetterKind::Verify) => &["request-verify-token"],
             // Nobody asks for one of these.
-            Self::Letter(LetterKind::Invite) => &[],
+            Self::Letter(
+                LetterKind::Invite | LetterKind::EmailChanged | LetterKind::PasswordChanged,
+            ) => &[],
             Self::Link(LinkKind::Verify) => &["verify"],
             Self::Me => &["users/me"],
             Self::User(_) => &["users/{id}"],
@@ -251,7 +253,9 @@ fn register() -> Operation {
 
 fn ask(kind: LetterKind) -> Option<Operation> {
     let (id, summary) = match kind {
-        LetterKind::Invite => return None,
+        LetterKind::Invite | LetterKind::EmailChanged | LetterKind::PasswordChanged => {
+            return None;
+        }
         LetterKind::Reset => ("forgot_password", "Asks for a link to a new password"),
         LetterKind::Verify => ("request_verify_token", "Asks for a link that verifies the e-mail"),
     };

@@ -92,7 +92,6 @@ impl Api {
             identity,
             change,
             confirmation: asked_by(visit, || Confirmation::Asked(current)),
-            language: visit.language(),
             from: &visit.actor(),
         };
         let changed = self.accounts.change_own(asked).await;

@@ -122,7 +122,8 @@ impl Desk {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let hasher = Hasher::new(hashing.concurrent, hashing.queue, clock.clone(), entropy.clone());
         let rules = Arc::new(ArcSwap::from_pointee(config.accounts.clone()));
-        People::new(store.clone(), hasher, rules, clock, entropy)
+        let people = People::new(store.clone(), hasher, rules, clock, entropy);
+        people.sending_mail(config.mail.is_some())
     }
 
     /// An event that the command line causes.

@@ -18,7 +18,7 @@ use crate::web::language::Language;
 use crate::web::overrides::{Fault, Overrides};
 
 /// Templates by name. The first line of a `.txt` is the subject.
-const TEMPLATES: [(&str, &str); 13] = [
+const TEMPLATES: [(&str, &str); 21] = [
     ("layout.html", include_str!("templates/layout.html")),
     ("reset.en.txt", include_str!("templates/reset.en.txt")),
     ("reset.en.html", include_str!("templates/reset.en.html")),
@@ -32,6 +32,14 @@ const TEMPLATES: [(&str, &str); 13] = [
     ("verify.en.html", include_str!("templates/verify.en.html")),
     ("verify.de.txt", include_str!("templates/verify.de.txt")),
     ("verify.de.html", include_str!("templates/verify.de.html")),
+    ("email-changed.en.txt", include_str!("templates/email-changed.en.txt")),
+    ("email-changed.en.html", include_str!("templates/email-changed.en.html")),
+    ("email-changed.de.txt", include_str!("templates/email-changed.de.txt")),
+    ("email-changed.de.html", include_str!("templates/email-changed.de.html")),
+    ("password-changed.en.txt", include_str!("templates/password-changed.en.txt")),
+    ("password-changed.en.html", include_str!("templates/password-changed.en.html")),
+    ("password-changed.de.txt", include_str!("templates/password-changed.de.txt")),
+    ("password-changed.de.html", include_str!("templates/password-changed.de.html")),
 ];
 
 /// Says that no person wrote it, so that no absence note answers it (RFC 3834).
@@ -170,7 +178,7 @@ impl Stationery {
         let context = context! {
             site => self.head.site.as_str(),
             link => to.link.expose_secret(),
-            until => until(to.expires_at),
+            until => to.expires_at.map(until),
             language => language.code(),
         };
         let own = self.templates.get_template(&name(language));
@@ -234,7 +242,7 @@ mod tests {
 
     fn addressee(email: &str) -> Addressee {
         let link = "https://auth.example.com/auth/reset-password?token=abc_-1".to_owned().into();
-        let expires_at = Timestamp::from_seconds(1_800_000_000);
+        let expires_at = Some(Timestamp::from_seconds(1_800_000_000));
         Addressee { user: None, email: email.to_owned(), link, expires_at }
     }
 

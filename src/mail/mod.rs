@@ -62,10 +62,10 @@ pub struct Addressee {
     pub user: Option<Uuid>,
     /// The e-mail, as it is written.
     pub email: String,
-    /// The link, made for this attempt.
+    /// The link, made for this attempt, or the address of a page.
     pub link: SecretString,
     /// The end of the link.
-    pub expires_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Why it could not be told whom a letter is for.
@@ -121,7 +121,8 @@ impl Outbox {
     ) -> Result<NewLetter<'a>, AskError> {
         let refused = |Limited { retry_after }| AskError::TooMany(retry_after);
         self.limits.ask(from, (kind.as_str(), recipient)).map_err(refused)?;
-        Ok(NewLetter { kind, recipient, language, queued_at: self.clock.now() })
+        let queued_at = self.clock.now();
+        Ok(NewLetter { kind, recipient, language, subject: None, queued_at })
     }
 
     /// Says that a letter was put in, so that it goes out at once.

@@ -119,7 +119,6 @@ impl Portal {
             identity,
             change: change_of(what, &shown, &form),
             confirmation: confirmation_of(&form),
-            language: visit.language(),
             from: &from,
         };
         match self.accounts.change_own(asked).await {

@@ -194,7 +194,8 @@ async fn assemble(config: Config, options: Options) -> Result<Arc<Gateway>, Star
         Arc::clone(&account_rules),
         clock.clone(),
         entropy.clone(),
-    );
+    )
+    .sending_mail(config.mail.is_some());
     let accounts = open_accounts(people, &sessions, &metrics, &config, (&store, &clock)).await?;
     let portal = Portal::new(accounts.clone(), entropy.clone(), preview());
     let access = access_log(&config).map_err(StartError::Thread)?;

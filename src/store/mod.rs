@@ -43,6 +43,7 @@ use pool::Pool;
 pub use checks::DueCheck;
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
 pub use links::{LinkKey, LinkRow, NewLink, SessionOrigin, Unlinking};
+pub use outbox::Telling;
 pub use transfer::{Account, Past, Replaced, Snapshot, StagedLink, StagedUser, Staging};
 pub use user_changes::{Author, Flag, UserChange};
 pub use vouching::{Notice, Sighting};
@@ -276,9 +277,13 @@ pub enum LetterKind {
     Verify,
     /// An invitation to make an account.
     Invite,
+    /// To the e-mail that an account had before: it has another one now.
+    EmailChanged,
+    /// The account has another password now.
+    PasswordChanged,
 }
 
-/// A letter that somebody asked for.
+/// A letter that is to go out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewLetter<'a> {
     /// What it is about.
@@ -287,6 +292,8 @@ pub struct NewLetter<'a> {
     pub recipient: &'a str,
     /// In which language.
     pub language: Language,
+    /// The account it is about, where that is known.
+    pub subject: Option<Uuid>,
     /// When.
     pub queued_at: Timestamp,
 }
@@ -311,7 +318,7 @@ pub struct HeldLetter {
     pub recipient: String,
     /// In which language.
     pub language: Language,
-    /// The account it was found to be for, by an earlier attempt.
+    /// The account it is about, or was found to be for by an earlier attempt.
     pub subject: Option<Uuid>,
     /// When it was last asked for.
     pub queued_at: Timestamp,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::sql::{Both, Connection, Row, values};
 use super::{Event, HeldLetter, Holder, LetterKind, NewLetter, Store, StoreError, events};
 use crate::clock::Timestamp;
+use crate::identity::user::User;
 use crate::web::language::Language;
 
 /// Taken by whoever takes a letter, so that two nodes never take one each. The number is arbitrary.
@@ -32,6 +33,17 @@ const FIRST_DUE: &str = "SELECT o.id, o.kind, o.recipient, o.language, o.subject
      WHERE held.held_until > (SELECT d.micros FROM database_time d) \
      AND held.node IS DISTINCT FROM $2) ORDER BY o.next_attempt, o.id LIMIT 1";
 
+/// How the owner of an account is told of a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Telling {
+    /// In which language.
+    pub language: Language,
+    /// When.
+    pub now: Timestamp,
+    /// As many letters may wait.
+    pub most: u32,
+}
+
 impl LetterKind {
     /// As the outbox, events and metrics spell it.
     #[must_use]
@@ -40,11 +52,14 @@ impl LetterKind {
             Self::Reset => "reset",
             Self::Verify => "verify",
             Self::Invite => "invite",
+            Self::EmailChanged => "email-changed",
+            Self::PasswordChanged => "password-changed",
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Reset, Self::Verify, Self::Invite];
+    pub const ALL: [Self; 5] =
+        [Self::Reset, Self::Verify, Self::Invite, Self::EmailChanged, Self::PasswordChanged];
 
     fn parse(text: &str) -> Result<Self, StoreError> {
         Self::ALL
@@ -176,13 +191,37 @@ pub(super) async fn insert(
         return Ok(false);
     }
     let sql = "INSERT INTO outbox \
-         (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
-         VALUES ($1, $2, $3, $4, 0, $4, 0) ON CONFLICT (recipient, kind) DO UPDATE \
+         (kind, recipient, language, subject, queued_at, attempts, next_attempt, held_until) \
+         VALUES ($1, $2, $3, $4, $5, 0, $5, 0) ON CONFLICT (recipient, kind) DO UPDATE \
          SET language = excluded.language, queued_at = excluded.queued_at, \
-         next_attempt = excluded.next_attempt";
+         next_attempt = excluded.next_attempt, \
+         subject = COALESCE(excluded.subject, outbox.subject)";
     let (kind, language) = (letter.kind.as_str(), letter.language.code());
-    let values = values![kind, letter.recipient, language, letter.queued_at];
+    let values = values![kind, letter.recipient, language, letter.subject, letter.queued_at];
     connection.execute(sql, values).await.map(|_| true)
+}
+
+/// Tells the owner of an account what became another one: by letters to the e-mail that they had `before`, if
+/// it was verified. Says how many; the change stands when the outbox has no room for them.
+pub(super) async fn tell_owner(
+    connection: &mut Connection,
+    before: &User,
+    kinds: &[LetterKind],
+    telling: Option<Telling>,
+) -> Result<u32, StoreError> {
+    let mut told = 0;
+    let Some(telling) = telling.filter(|_| before.is_verified) else { return Ok(told) };
+    for kind in kinds {
+        let letter = NewLetter {
+            kind: *kind,
+            recipient: &before.email_folded,
+            language: telling.language,
+            subject: Some(before.id),
+            queued_at: telling.now,
+        };
+        told += u32::from(insert(connection, &letter, telling.most).await?);
+    }
+    Ok(told)
 }
 
 fn read_letter(row: &Row, holder: Uuid) -> Result<HeldLetter, StoreError> {

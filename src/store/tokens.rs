@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::sql::{Connection, values};
 use super::{
-    Changed, Conflict, EndSessions, Event, Store, StoreError, TokenKind, UserToken, changes,
-    events, links, password_kinds, sessions, users,
+    Changed, Conflict, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind,
+    UserToken, changes, events, links, outbox, password_kinds, sessions, users,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::User;
@@ -104,7 +104,8 @@ impl Store {
 
     /// Sets a new password hash and spends the token that allows it, in one transaction: ends all
     /// sessions, voids every other token of the account, and unlinks its accounts at providers. `user` is
-    /// the account as it was when the token was looked at.
+    /// the account as it was when the token was looked at. Says how many letters that tell the owner were
+    /// put in with it.
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Token`] when the token is not live, or the account is gone, not
@@ -113,9 +114,9 @@ impl Store {
         &self,
         user: &User,
         digest: &[u8; 32],
-        hash: &str,
+        (hash, telling): (&str, Option<Telling>),
         event: &Event,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             let kind = password_kinds::insert(connection, hash).await?;
@@ -134,7 +135,8 @@ impl Store {
             delete_of_user(connection, user.id).await?;
             sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
             changes::insert(connection, &Changed::User(user.id)).await?;
-            events::insert(connection, event).await
+            events::insert(connection, event).await?;
+            outbox::tell_owner(connection, user, &[LetterKind::PasswordChanged], telling).await
         });
         written.await
     }

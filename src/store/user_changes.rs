@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::sql::{Connection, Value, values};
 use super::users::{self, HOLD_SUPERUSERS};
 use super::{
-    Changed, Conflict, EndSessions, Event, Store, StoreError, TokenKind, changes, events,
-    invitations, links, password_kinds, sessions, tokens,
+    Changed, Conflict, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind,
+    changes, events, invitations, links, outbox, password_kinds, sessions, tokens,
 };
 use crate::identity::user::{Profile, User};
 
@@ -43,6 +43,8 @@ pub struct UserChange {
     pub is_superuser: Option<bool>,
     /// Verified; where the e-mail becomes another one and this says nothing, it is not.
     pub is_verified: Option<bool>,
+    /// Where mail is sent: how the owner is told of another e-mail or password.
+    pub telling: Option<Telling>,
 }
 
 /// Who changes an account, and by which session.
@@ -104,6 +106,21 @@ impl Store {
         author: Author,
         event: &Event,
     ) -> Result<User, StoreError> {
+        self.update_user_with_letters(id, change, author, event).await.map(|(user, _)| user)
+    }
+
+    /// As [`Store::update_user`]; says how many letters that tell the owner were put in, in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// As [`Store::update_user`].
+    pub async fn update_user_with_letters(
+        &self,
+        id: Uuid,
+        change: &UserChange,
+        author: Author,
+        event: &Event,
+    ) -> Result<(User, u32), StoreError> {
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             if change.is_active.is_some() || change.is_superuser.is_some() {
@@ -118,7 +135,7 @@ impl Store {
             let after = change.applied_to(&before);
             let mut differing = differences(&before, &after);
             if differing.is_empty() {
-                return Ok(before);
+                return Ok((before, 0));
             }
             if !users::is_operating(&after) {
                 users::keep_a_superuser(connection, &before).await?;
@@ -131,7 +148,9 @@ impl Store {
             changes::insert(connection, &Changed::User(id)).await?;
             let event = Event { detail: differing.join(", "), ..event.clone() };
             events::insert(connection, &event).await?;
-            Ok(after)
+            let kinds = told_changes(&before, &after);
+            let told = outbox::tell_owner(connection, &before, &kinds, change.telling).await?;
+            Ok((after, told))
         });
         written.await
     }
@@ -190,6 +209,17 @@ async fn update(
     connection.execute(sql, &values).await.map(drop)
 }
 
+fn is_new_email(before: &User, after: &User) -> bool {
+    before.email_folded != after.email_folded
+}
+
+/// What of a change its owner is told by mail.
+fn told_changes(before: &User, after: &User) -> Vec<LetterKind> {
+    let email = is_new_email(before, after).then_some(LetterKind::EmailChanged);
+    let password = is_new_password(before, after).then_some(LetterKind::PasswordChanged);
+    email.into_iter().chain(password).collect()
+}
+
 fn is_new_password(before: &User, after: &User) -> bool {
     before.password_hash != after.password_hash
 }
@@ -202,7 +232,7 @@ async fn end_what_ends(
     author: Author,
 ) -> Result<(), StoreError> {
     let (id, is_new_password) = (after.id, is_new_password(before, after));
-    let is_new_email = before.email_folded != after.email_folded;
+    let is_new_email = is_new_email(before, after);
     let is_off = before.is_active && !after.is_active;
     let (spared, is_operator) = match author {
         Author::Owner(session) => (Some(session), false),

@@ -1061,7 +1061,7 @@ async fn a_token_sets_a_password_once_and_voids_the_others(bed: Bed) {
     let bobs = give(&bed, TokenKind::Reset, bob.id).await;
     let (store, now) = (&bed.store, bed.clock.now());
     let set = async |user: &User, digest: &[u8; 32]| {
-        store.update_password_by_token(user, digest, &hash(19_456), &event("reset")).await
+        store.update_password_by_token(user, digest, (&hash(19_456), None), &event("reset")).await
     };
     let moved = User { email_folded: "ann@example.org".into(), ..ann.clone() };
     for (user, digest) in [(&moved, reset), (&ann, verify), (&ann, digest())] {
@@ -1127,8 +1127,8 @@ async fn a_token_spent_twice_at_once_has_one_winner(bed: Bed) {
         );
         assert_eq!([&a, &b].iter().filter(|taken| taken.is_ok()).count(), 1, "{a:?} {b:?}");
         let (a, b) = tokio::join!(
-            bed.store.update_password_by_token(&ann, &reset, &hash, &event),
-            other.update_password_by_token(&ann, &reset, &hash, &event),
+            bed.store.update_password_by_token(&ann, &reset, (&hash, None), &event),
+            other.update_password_by_token(&ann, &reset, (&hash, None), &event),
         );
         assert_eq!([&a, &b].iter().filter(|taken| taken.is_ok()).count(), 1, "{a:?} {b:?}");
     }
@@ -1247,7 +1247,8 @@ async fn the_change_log_reaches_back_thirty_seconds(bed: Bed) {
 impl Bed {
     async fn ask(&self, recipient: &str, language: Language) {
         let queued_at = self.clock.now();
-        let letter = NewLetter { kind: LetterKind::Reset, recipient, language, queued_at };
+        let letter =
+            NewLetter { kind: LetterKind::Reset, recipient, language, subject: None, queued_at };
         assert!(self.store.insert_letter(&letter, 1000).await.unwrap());
     }
 
@@ -1359,7 +1360,8 @@ async fn the_outbox_has_a_bound(bed: Bed) {
     for (number, fits) in [(0, true), (1, true), (2, true), (3, false), (0, false)] {
         let recipient = format!("p{number}@example.com");
         let kind = LetterKind::Verify;
-        let letter = NewLetter { kind, recipient: &recipient, language, queued_at };
+        let recipient = &*recipient;
+        let letter = NewLetter { kind, recipient, language, subject: None, queued_at };
         assert_eq!(bed.store.insert_letter(&letter, 3).await.unwrap(), fits, "{number}");
     }
 }

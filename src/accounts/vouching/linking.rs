@@ -143,7 +143,7 @@ impl Accounts {
         let link = self.new_link(settings, vouched);
         let made = self.people.store().insert_linked_user(id, &user, &link, &event).await;
         let made = made.map_err(VouchError::Store)?;
-        self.send_verification(&made, visit.language(), &from).await;
+        self.send_verification(&made, &from).await;
         Ok(made)
     }
 

@@ -6,7 +6,7 @@ use super::super::{
     Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind,
     LinkKey, LinkRow, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind,
     SessionOrigin, SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError,
-    TokenKind, Unlinking, UserChange, UserToken,
+    Telling, TokenKind, Unlinking, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -83,7 +83,8 @@ async fn call_changes(store: &Store, id: uuid::Uuid, other: uuid::Uuid) -> Resul
     }
     let email = "Carol@example.com".to_owned();
     let email = Some((email.clone(), email.to_lowercase()));
-    let change = UserChange { email, ..UserChange::default() };
+    let telling = Some(Telling { language: Language::ENGLISH, now: AT, most: 10 });
+    let change = UserChange { email, telling, ..UserChange::default() };
     store.update_user(other, &change, operator, &event()).await?;
     let change = UserChange { password_hash: Some("x".to_owned()), ..UserChange::default() };
     let refused = store.update_user(id, &change, Author::Owner([9; 32]), &event()).await;
@@ -95,7 +96,7 @@ async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
     let token =
         |kind, digest| UserToken { kind, user: user.id, digest, expires_at: Timestamp::NEVER };
     store.replace_token(&token(TokenKind::Reset, [3; 32]), Some(&event())).await?;
-    store.update_password_by_token(user, &[3; 32], "x", &event()).await?;
+    store.update_password_by_token(user, &[3; 32], ("x", None), &event()).await?;
     store.replace_token(&token(TokenKind::Verify, [4; 32]), None).await?;
     store.update_verified_by_token(user, &[4; 32], None, &event()).await.map(drop)
 }
@@ -264,6 +265,7 @@ async fn call_outbox(store: &Store) -> Result<(), StoreError> {
         kind: LetterKind::Reset,
         recipient: "ann@example.com",
         language: Language::ENGLISH,
+        subject: None,
         queued_at: AT,
     };
     store.insert_letter(&letter, 10).await?;

@@ -371,11 +371,13 @@ async fn out_07_a_line_of_a_log_is_one_whatever_somebody_wrote_into_it() {
 pub async fn invitation_in(directory: &Path) -> String {
     for _ in 0..250 {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut letters = files.map(|file| file.path());
-        let is_letter = |file: &std::path::PathBuf| file.extension().is_some_and(|e| e == "eml");
-        if let Some(letter) = letters.find(is_letter) {
-            let text = std::fs::read_to_string(&letter).unwrap().replace("=\r\n", "");
-            std::fs::remove_file(letter).unwrap();
+        let letters = files.filter_map(|file| {
+            let text = std::fs::read_to_string(file.path()).ok()?.replace("=\r\n", "");
+            let is_whole = file.path().extension().is_some_and(|e| e == "eml");
+            (is_whole && text.contains("/auth/invitation")).then(|| (file.path(), text))
+        });
+        for (file, text) in letters {
+            std::fs::remove_file(file).unwrap();
             let token = text.split("token=").nth(1).unwrap().trim_start_matches("3D");
             return token[..64].to_owned();
         }

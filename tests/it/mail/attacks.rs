@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use portcullis::accounts::{Actor, Draft};
+use portcullis::store::Flag;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor};
 
@@ -28,7 +29,7 @@ const ODD: [&str; 8] = [
 const EMAIL: &str = "xss{{7*7}}%s'=?|`$&amp#!@example.com";
 
 /// The kinds of letters, by the names of their templates.
-const KINDS: [&str; 3] = ["invite", "reset", "verify"];
+const KINDS: [&str; 5] = ["email-changed", "invite", "password-changed", "reset", "verify"];
 
 const HEADERS: [&str; 8] = [
     "auto-submitted",
@@ -167,6 +168,36 @@ async fn out_02_a_letter_is_the_same_for_whoever_it_is_and_whoever_asked() {
             assert_eq!(invite(None).await, 201);
         }
         assert_eq!(next(&guest).await, invitation, "{odd:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_02_a_letter_that_tells_of_a_change_is_the_same_for_whoever_it_is() {
+    let (server, gateway) = start().await;
+    let people = gateway.running.accounts().people();
+    add(&gateway, "root@example.com", true).await;
+    let root = sign_in(&gateway, "root@example.com").await;
+    let mut count = 0;
+    let mut expected = None;
+    for (number, odd) in ["Ann"].iter().chain(&ODD).enumerate() {
+        let email = format!("{number}{EMAIL}");
+        add(&gateway, &email, false).await;
+        make_odd(&gateway, odd).await;
+        let id = people.find(&email).await.unwrap().unwrap().id;
+        people.set_flag(id, Flag::Verified, &Actor::cli()).await.unwrap();
+        let mut told = Vec::new();
+        let new = "nine herons over the weir";
+        let moved = json!({ "email": format!("moved{email}") });
+        for change in [json!({ "password": new }), moved] {
+            let call = root.call("PATCH", &format!("/auth/users/{id}"));
+            let call = call.header("Origin", &root.origin());
+            call.body("application/json", change.to_string()).send().await.expect(200);
+            count += 1;
+            let message = server.wait_for(count).await.remove(count - 1);
+            read(&message, &email);
+            told.push(common(&message));
+        }
+        assert_eq!(told, *expected.get_or_insert_with(|| told.clone()), "{odd:?}");
     }
 }
 

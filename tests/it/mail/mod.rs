@@ -6,6 +6,7 @@ mod delivery;
 mod invitations;
 mod journey;
 mod server;
+mod telling;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thirtyfour::Key;
 
-use super::{NEW, letters, link_of, start, with_accounts};
+use super::{NEW, letter_to, letters, link_of, start, with_accounts};
 use crate::browser::{Browser, Setting};
 use crate::harness::{Gateway, PASSWORD};
 use crate::raw::Client;
@@ -87,7 +87,8 @@ async fn somebody_changes_profile_e_mail_and_password_and_the_other_browser_is_o
     browser.press(Key::Enter + "").await;
     browser.wait_for_address(|address| address.ends_with("done=email")).await;
     assert!(browser.text().await.contains("ann@example.org (not verified)"));
-    browser.goto(&link_of(&letters(&gateway, 1).await[0])).await;
+    let letter = letter_to("ann@example.org", letters(&gateway, 3).await);
+    browser.goto(&link_of(&letter)).await;
     browser.click("main form button").await;
     browser.goto(&format!("http://{}/auth/account", gateway.address)).await;
     let text = browser.text().await;

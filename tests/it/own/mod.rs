@@ -68,6 +68,14 @@ async fn letters(gateway: &Gateway, count: usize) -> Vec<String> {
     panic!("not {count} letters came");
 }
 
+/// The one letter to somebody.
+fn letter_to(who: &str, letters: Vec<String>) -> String {
+    let is_to = |letter: &String| letter.contains(&format!("To: {who}"));
+    let found: Vec<_> = letters.into_iter().filter(is_to).collect();
+    let [letter] = <[String; 1]>::try_from(found).unwrap();
+    letter
+}
+
 /// Undoes quoted-printable.
 fn decoded(text: &str) -> String {
     let joined = text.replace("=\r\n", "");

@@ -191,7 +191,10 @@ async fn a_letter_to_a_new_password_takes_what_is_linked_at_providers(bed: Bed) 
         };
         bed.store.replace_token(&token, None).await.unwrap();
         let reset = event("reset");
-        bed.store.update_password_by_token(&user, &token.digest, &hash(2), &reset).await.unwrap();
+        bed.store
+            .update_password_by_token(&user, &token.digest, (&hash(2), None), &reset)
+            .await
+            .unwrap();
         assert_eq!(bed.links_of(&user).await.len(), 0, "{name}");
         assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap(), [], "{name}");
     }
