@@ -126,6 +126,9 @@ async fn who_must_verify_the_e_mail_first_is_led_to_the_letter() {
     let form = [("email", "ann@example.com"), ("password", NEW)];
     fill(&client, "/auth/register", &form).await.expect(200);
     let first = link_of(&letters(&gateway, 1).await[0]);
+    let form = [("username", "ann@example.com"), ("password", "wrong")];
+    let refused = fill(&client, "/auth/login", &form).await.expect(400).text();
+    assert!(refused.contains("The e-mail, the username or the password is not"), "{refused}");
     let form = [("username", "ann@example.com"), ("password", NEW)];
     let refused = fill(&client, "/auth/login", &form).await.expect(400).text();
     assert!(refused.contains("not verified yet"), "{refused}");
