@@ -77,9 +77,9 @@ impl Portal {
             expires_at: identity.session().expires_at.to_string(),
             token_field: TOKEN_FIELD,
             token: session_token(self.accounts.sessions(), Purpose::SignOut, identity),
+            providers: self.link_buttons(visit, &links),
             links,
             link_token,
-            providers: self.link_buttons(visit),
         };
         Ok(render(visit, "account", StatusCode::OK, shown))
     }

@@ -19,6 +19,7 @@ use crate::web::text::Text;
 /// A link as its owner sees it, with what unlinks it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Linked {
+    provider: String,
     label: String,
     email: Option<String>,
     since: String,
@@ -59,6 +60,7 @@ impl Portal {
         let links = self.accounts.links_of(identity.user().id).await.map_err(store_failure)?;
         let shown = links.into_iter().map(|link| Linked {
             address: format!("{portal}/associate/{}/unlink", link.key.provider),
+            provider: link.key.provider,
             label: link.label,
             email: link.email,
             since: link.linked_at.to_string(),
@@ -68,8 +70,8 @@ impl Portal {
         Ok((shown.collect(), token))
     }
 
-    /// The providers that somebody signed in can link.
-    pub(super) fn link_buttons(&self, visit: &Visit) -> Vec<Button> {
+    /// The providers that somebody signed in can link, who has `linked` these.
+    pub(super) fn link_buttons(&self, visit: &Visit, linked: &[Linked]) -> Vec<Button> {
         if !is_offered(visit) {
             return Vec::new();
         }
@@ -79,7 +81,9 @@ impl Portal {
             address: format!("{portal}/associate/{name}/authorize"),
         };
         let list = self.accounts.vouching().list();
-        list.iter().map(|one| button(&one.settings().label, &one.settings().name)).collect()
+        let is_new = |name: &str| linked.iter().all(|link| link.provider != name);
+        let offered = list.iter().map(|one| one.settings()).filter(|one| is_new(&one.name));
+        offered.map(|one| button(&one.label, &one.name)).collect()
     }
 
     /// GET: off to the provider; where one is to be linked, the form that confirms it first.

@@ -314,6 +314,10 @@ async fn providers_change_while_the_gateway_runs() {
     let site = Site::start(json!({ "ann": person("ann@corp.example", &["nights"]) })).await;
     let ann = site.sign_in("ann").await;
     ann.get("/night/x").send().await.expect(200);
+    // What is linked is not offered to be linked.
+    let account = ann.visit("/auth/account").send().await.expect(200).text();
+    assert!(account.contains("associate&#x2f;corp&#x2f;unlink"), "{account}");
+    assert!(!account.contains("associate&#x2f;corp&#x2f;authorize"), "{account}");
     site.gateway.reload("nights: night", "days: night");
     let again = site.sign_in("ann").await;
     again.get("/night/x").send().await.expect(403);
@@ -325,6 +329,7 @@ async fn providers_change_while_the_gateway_runs() {
     // What was linked is shown by its name, and may be taken away: there is a password.
     let account = again.visit("/auth/account").send().await.expect(200).text();
     assert!(account.contains("associate&#x2f;corp&#x2f;unlink"), "{account}");
+    assert!(account.contains("associate&#x2f;firm&#x2f;authorize"), "{account}");
     again.get("/x").send().await.expect(200);
 }
 
