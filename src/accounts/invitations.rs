@@ -235,7 +235,7 @@ impl People {
             Some(self.hash_new(acceptance.password, &judged, Chooser::Owner, actor).await?);
         let mut event = actor.event(self.now(), "register", Some(id));
         event.actor.clone_from(&invitation.email);
-        event.detail = format!("invited by {}: {}", invitation.invited_by, told(&invitation));
+        event.detail = format!("{BY}{}: {}", invitation.invited_by, told(&invitation));
         let spent = (invitation.id, &digest);
         Ok(self.store().insert_invited_user(spent, (id, row), &event).await?)
     }
@@ -316,6 +316,15 @@ impl Accounts {
         }
         accepted
     }
+}
+
+/// In front of whoever invited, in the event of the account that is made.
+const BY: &str = "invited by ";
+
+/// The detail of an event as its owner may read it: without whoever invited them.
+pub(super) fn without_inviter(detail: &str) -> String {
+    let told = detail.strip_prefix(BY).and_then(|rest| rest.split_once(": "));
+    told.map_or_else(|| detail.to_owned(), |(_, told)| format!("invited: {told}"))
 }
 
 /// What an event says of an invitation.

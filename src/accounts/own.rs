@@ -3,6 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::invitations::without_inviter;
 use super::{Accounts, Actor};
 use crate::clock::Timestamp;
 use crate::identity::user::{Method, Profile, RoleGrant, User, fold_email};
@@ -239,7 +240,7 @@ impl OwnEvent {
             actor: event.actor,
             address: event.address.map(|address| address.to_string()),
             agent: event.agent,
-            detail: event.detail,
+            detail: without_inviter(&event.detail),
         };
         if is_own {
             return told;

@@ -320,6 +320,26 @@ async fn out_10_what_is_downloaded_tells_nothing_of_an_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn out_10_what_a_guest_downloads_does_not_say_who_invited_them() {
+    let (_upstream, gateway) = start("{ registration: invite }").await;
+    let root = gateway.person("root").superuser().sign_in().await;
+    let invite = root.post("/auth/invitations");
+    let body = "{\"email\": \"cat@example.com\", \"roles\": [\"reader\"]}";
+    invite.body("application/json", body).send().await.expect(201);
+    let link = link_of(&letters(&gateway, 1).await[0]);
+    let path = link.strip_prefix(&root.origin()).unwrap();
+    let cat = gateway.client();
+    let page = cat.visit(path).follow().await.expect(200).text();
+    send(&cat, "/auth/invitation", &page, &[("password", NEW)]).await.expect(303);
+    let data = cat.visit("/auth/account/data").send().await.expect(200);
+    assert!(!data.text().contains("root@"), "{}", data.text());
+    let data = data.json();
+    let mut events = data["events"].as_array().unwrap().iter();
+    let registered = events.find(|event| event["kind"] == "register").unwrap();
+    assert_eq!(registered["detail"], "invited: cat@example.com: reader");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_is_deleted_in_two_steps_and_never_the_last_superusers() {
     let (_upstream, gateway) = start("{}").await;
     let ann = gateway.person("ann").superuser().sign_in().await;
