@@ -22,6 +22,8 @@ pub struct Failure {
     pub status: StatusCode,
     /// The JSON `detail`: a code, a sentence, or a structure.
     pub detail: serde_json::Value,
+    /// The heading of the page. None: the status' own.
+    pub heading: Option<Text>,
     /// Sentences for the page, saying what happened and what to do. None: the status' own.
     pub explanation: Vec<Text>,
     /// For the page, why in technical terms, in English: for who sends requests by hand.
@@ -43,6 +45,7 @@ impl Failure {
         Self {
             status,
             detail: serde_json::Value::String(status.canonical_reason().unwrap_or("Error").into()),
+            heading: None,
             explanation: Vec::new(),
             cause: None,
             login_url: None,
@@ -56,6 +59,13 @@ impl Failure {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<serde_json::Value>) -> Self {
         self.detail = detail.into();
+        self
+    }
+
+    /// With a heading of its own for the page, where the status' own says nothing to people.
+    #[must_use]
+    pub fn heading(mut self, heading: Text) -> Self {
+        self.heading = Some(heading);
         self
     }
 
@@ -121,7 +131,7 @@ impl Failure {
         let links = self.links.iter().map(|(text, address)| Link { text, address }).collect();
         let context = Context {
             status: self.status.as_u16(),
-            heading,
+            heading: self.heading.clone().unwrap_or(heading),
             explanation,
             cause: self.cause.as_deref(),
             links,

@@ -179,6 +179,14 @@ impl VouchError {
         })
     }
 
+    /// What stands above [`Self::words`]: whatever the request was, people did nothing wrong with it.
+    fn heading(&self, provider: &str) -> Text {
+        if matches!(self, Self::NotAdmitted) {
+            return Text::of("vouching-not-admitted-heading");
+        }
+        Text::of("vouching-heading").with("provider", provider)
+    }
+
     /// The answer, page and JSON alike; `provider` as people call it. What is not for the client is logged.
     #[must_use]
     pub fn failure(self, provider: &str) -> Failure {
@@ -208,7 +216,7 @@ impl VouchError {
             Self::Store(_) | Self::Session(_) => return self.unplanned(),
         };
         let failure = match self.words(provider) {
-            Some(words) => Failure::new(status).explanation(words),
+            Some(words) => Failure::new(status).heading(self.heading(provider)).explanation(words),
             None => Failure::new(status),
         };
         match self.code() {

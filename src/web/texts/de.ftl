@@ -275,6 +275,8 @@ error-broken-off = Die Anfrage war fehlerhaft oder brach ab.
 ## Anmelden über einen Anbieter
 
 sign-in-with = Mit { $provider } anmelden
+vouching-heading = Das hat mit { $provider } nicht geklappt
+vouching-not-admitted-heading = Sie dürfen sich hier nicht anmelden
 vouching-refused = { $provider } hat Sie nicht angemeldet. Bitte versuchen Sie es noch einmal.
 vouching-lost = Die Rückkehr von { $provider } hat nicht geklappt: Es hat zu lange gedauert, geschah in einem anderen Browser, oder Cookies sind gesperrt. Bitte beginnen Sie noch einmal.
 vouching-other-person = Es ist jetzt jemand anderes angemeldet als zu Beginn. Bitte beginnen Sie noch einmal.

@@ -275,6 +275,8 @@ error-broken-off = The request was malformed or broke off.
 ## Signing in by a provider
 
 sign-in-with = Sign in with { $provider }
+vouching-heading = This did not work with { $provider }
+vouching-not-admitted-heading = You may not sign in here
 vouching-refused = { $provider } did not sign you in. Please try again.
 vouching-lost = Coming back from { $provider } did not work: it took too long, was done in another browser, or cookies are blocked. Please begin once more.
 vouching-other-person = Somebody else is signed in now than when this began. Please begin once more.

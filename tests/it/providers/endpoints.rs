@@ -293,6 +293,15 @@ async fn accounts_made_by_a_provider_keep_the_rules_of_accounts() {
     };
     assert_eq!(refused("eve").await, "LOGIN_BAD_CREDENTIALS", "a domain that is not admitted");
     assert_eq!(refused("fay").await, "LOGIN_USER_NOT_VERIFIED");
+    // A page is headed by what happened: nobody asked for anything wrong.
+    for (login, heading) in
+        [("eve", "You may not sign in here"), ("fay", "This did not work with Corp &lt;b&gt;")]
+    {
+        let client = site.gateway.client();
+        let back = site.away(&client, "/auth/corp/authorize", login).await;
+        let page = client.visit(&back).send().await.expect(400).text();
+        assert!(page.contains(&format!("<h1>{heading}</h1>")), "{page}");
+    }
     let ann = site.sign_in("ann").await;
     assert_eq!(me(&ann).await["roles"], json!(["night"]));
     // Nobody has a password to confirm with: a sign-in of the last five minutes is as good.
