@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::identity::user::{InvalidEmail, User, fold_email};
 use crate::mail::{Addressee, AskError, Desk, DeskError};
 use crate::store::{Conflict, HeldLetter, LetterKind, StoreError};
-use crate::web::language::Language;
 
 /// An e-mail somebody typed, folded: whether or not there is such an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,11 +46,10 @@ impl Accounts {
         &self,
         kind: LetterKind,
         email: &TypedEmail,
-        language: Language,
         from: &Actor,
     ) -> Result<(), AskError> {
         match &self.outbox {
-            Some(outbox) => outbox.ask(kind, &email.0, language, from.address).await,
+            Some(outbox) => outbox.ask(kind, &email.0, from.language, from.address).await,
             None => Ok(()),
         }
     }

@@ -70,19 +70,14 @@ impl Accounts {
     /// # Errors
     /// [`Mistake`]: [`Mistake::Closed`], [`Mistake::Domain`], [`Mistake::Password`], and
     /// [`Conflict::Email`] when taken.
-    pub async fn register(
-        &self,
-        asked: Registration,
-        language: Language,
-        from: &Actor,
-    ) -> Result<User, Mistake> {
+    pub async fn register(&self, asked: Registration, from: &Actor) -> Result<User, Mistake> {
         if !self.people.is_registration_open() {
             return Err(Mistake::Closed);
         }
         let limited = self.limits.register(from.address);
         limited.map_err(|limited| Mistake::TooMany(limited.retry_after))?;
         let (id, row, event) = self.people.prepare_registered(asked, from).await?;
-        let user = self.insert_registered(id, &row, language, &event).await?;
+        let user = self.insert_registered(id, &row, from.language, &event).await?;
         let people = self.people.clone();
         tokio::spawn(async move { people.measure_new_kinds().await });
         Ok(user)
@@ -123,18 +118,13 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Mistake`], but for an e-mail that is taken.
-    pub async fn register_unseen(
-        &self,
-        asked: Registration,
-        language: Language,
-        from: &Actor,
-    ) -> Result<(), Mistake> {
+    pub async fn register_unseen(&self, asked: Registration, from: &Actor) -> Result<(), Mistake> {
         let folded = fold_email(&asked.email).map_err(|_| Mistake::Email)?;
-        match self.register(asked, language, from).await {
+        match self.register(asked, from).await {
             Ok(_) => Ok(()),
             Err(Mistake::Conflict(Conflict::Email)) => {
                 let Some(outbox) = &self.outbox else { return Ok(()) };
-                match outbox.ask(LetterKind::Reset, &folded, language, from.address).await {
+                match outbox.ask(LetterKind::Reset, &folded, from.language, from.address).await {
                     // Too many letters are told to nobody: a new account is told nothing of it either.
                     Ok(()) | Err(AskError::TooMany(_)) => Ok(()),
                     Err(AskError::Store(error)) => Err(error.into()),

@@ -27,8 +27,7 @@ impl Api {
         let text = given.text("email").unwrap_or_default();
         let typed = TypedEmail::parse(&text);
         let email = typed.map_err(|_| unprocessable(&[Complaint::NotAnEmail("email", text)]))?;
-        let (language, from) = (visit.language(), visit.actor());
-        match self.accounts.ask_for_letter(kind, &email, language, &from).await {
+        match self.accounts.ask_for_letter(kind, &email, &visit.actor()).await {
             Ok(()) => json(StatusCode::ACCEPTED, &json!(null)),
             Err(AskError::TooMany(after)) => Err(Failure::too_many(after)),
             Err(AskError::Store(error)) => Err(store_failure(error)),

@@ -50,8 +50,8 @@ impl Api {
             password: given.text("password").unwrap_or_default().into(),
             profile: profile_of(&mut given),
         };
-        let (email, language) = (asked.email.clone(), visit.language());
-        let made = self.accounts.register(asked, language, &visit.actor()).await;
+        let email = asked.email.clone();
+        let made = self.accounts.register(asked, &visit.actor()).await;
         let user = made.map_err(|mistake| mistake_failure(mistake, &REGISTERING, email))?;
         show(StatusCode::CREATED, &user)
     }

@@ -97,8 +97,7 @@ impl Portal {
             let shown = Shown { email_error: Some(Text::of("email-wrong")), ..shown };
             return Ok(self.wish_form(visit, wish, StatusCode::UNPROCESSABLE_ENTITY, shown));
         };
-        let (language, from) = (visit.language(), visit.actor());
-        match self.accounts.ask_for_letter(wish.letter(), &typed, language, &from).await {
+        match self.accounts.ask_for_letter(wish.letter(), &typed, &visit.actor()).await {
             Ok(()) => {
                 let reason = wish.letter().as_str();
                 let sign_in = sign_in_address(visit, None);

@@ -69,8 +69,7 @@ impl Portal {
                 ..Profile::default()
             },
         };
-        let (language, from) = (visit.language(), visit.actor());
-        match self.accounts.register_unseen(asked, language, &from).await {
+        match self.accounts.register_unseen(asked, &visit.actor()).await {
             Ok(()) => {
                 let sign_in = sign_in_address(visit, shown.next.as_deref());
                 let asked = Asked { email: &shown.email, reason: "register", sign_in };
