@@ -15,7 +15,7 @@ use super::people::Chooser;
 use super::sign_in::opening_of;
 use super::{Accounts, Actor, Draft, Mistake, People, Wanted};
 use crate::config::Config;
-use crate::identity::user::{Profile, User};
+use crate::identity::user::{Profile, User, fold_email};
 use crate::mail::{FULL_RETRY, MOST_LETTERS};
 use crate::session::Identity;
 use crate::store::{Conflict, Invitation, LetterKind, NewLetter, StoreError};
@@ -152,8 +152,17 @@ impl People {
         &self,
         email_folded: &str,
     ) -> Result<Option<Invitation>, StoreError> {
-        let found = self.store().find_invitation_of(email_folded).await?;
-        Ok(found.filter(|found| found.expires_at > self.now() && self.may_invite()))
+        Ok(self.find_invitation(email_folded).await?.filter(|_| self.may_invite()))
+    }
+
+    /// The open invitation of an e-mail in any spelling.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_invitation(&self, email: &str) -> Result<Option<Invitation>, StoreError> {
+        let Ok(folded) = fold_email(email) else { return Ok(None) };
+        let found = self.store().find_invitation_of(&folded).await?;
+        Ok(found.filter(|found| found.expires_at > self.now()))
     }
 
     /// Those that have not ended, newest first.

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod health;
 mod init;
+mod invitation;
 mod output;
 mod password;
 mod permission;
@@ -84,6 +85,9 @@ enum Command {
     /// See permissions
     #[command(subcommand)]
     Permission(permission::PermissionCommand),
+    /// See invitations and take them back
+    #[command(subcommand)]
+    Invitation(invitation::InvitationCommand),
     /// See and end sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -154,6 +158,7 @@ fn dispatch(command: &Command, desk: &mut Desk) -> Result<ExitCode, Failure> {
         Command::User(command) => block_on(user::run(command, desk)).map(good),
         Command::Role(command) => block_on(role::run(command, desk)).map(good),
         Command::Permission(command) => block_on(permission::run(command, desk)).map(good),
+        Command::Invitation(command) => block_on(invitation::run(command, desk)).map(good),
         Command::Session(command) => block_on(session::run(command, desk)).map(good),
         Command::Events(command) => block_on(event::run(command, desk)).map(good),
         Command::Import(args) => block_on(transfer::import_foreign(args, desk)).map(good),

@@ -311,6 +311,51 @@ async fn the_command_line_invites_by_mail_or_where_none_is_sent_by_a_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_invitations_and_takes_them_back() {
+    let process = Gateway::builder(YAML).spawn().await;
+    let print = |arguments: &[&str]| {
+        let output = process.run(arguments, "");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let invite = ["user", "invite", "Ann@example.com", "--role", "editor", "--first-name", "Ann"];
+    let link = print(&invite);
+    print(&["user", "invite", "bob@example.com"]);
+    let listed: Json = serde_json::from_str(&print(&["invitation", "list", "--json"])).unwrap();
+    let (bob, ann) = (&listed[0], &listed[1]);
+    assert_eq!((&bob["email"], &bob["roles"]), (&json!("bob@example.com"), &json!([])));
+    let names = ["email", "first_name", "last_name", "roles", "invited_by"];
+    let expected =
+        [json!("Ann@example.com"), json!("Ann"), json!(null), json!(["editor"]), json!("cli")];
+    assert_eq!(names.map(|name| ann[name].clone()), expected);
+    assert!(ann["id"].is_string() && ann["created_at"].as_str() < ann["expires_at"].as_str());
+    assert!(!listed.to_string().contains(&token_of(link.trim())));
+    let table = print(&["invitation", "list", "--limit", "1"]);
+    let cells: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0], ["E-MAIL", "ROLES", "BY", "INVITED", "ENDS"]);
+    assert_eq!((cells.len(), &cells[1][..3]), (2, &["bob@example.com", "-", "cli"][..]));
+    // In any spelling, like everywhere else.
+    let revoke = ["invitation", "revoke", " ann@EXAMPLE.com"];
+    assert_eq!(print(&revoke), "took back the invitation of Ann@example.com\n");
+    accept(&process.client(), "ann", &token_of(link.trim())).await.expect(400);
+    let told = print(&["events", "list", "--kind", "invitation-revoked", "--json"]);
+    let told: Json = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told[0]["actor"], &told[0]["detail"]),
+        (&json!("cli"), &json!("Ann@example.com: editor"))
+    );
+    for nobody in ["ann@example.com", "nobody@example.com", "nobody"] {
+        let refused = process.run(&["invitation", "revoke", nobody], "");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{nobody} has no open invitation")), "{said}");
+    }
+    let left: Json = serde_json::from_str(&print(&["invitation", "list", "--json"])).unwrap();
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_mail_the_endpoint_says_so_and_invites_nobody() {
     let gateway = Gateway::builder(YAML).start().await;
     let root = gateway.person("root").superuser().sign_in().await;
