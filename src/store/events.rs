@@ -109,6 +109,17 @@ impl Store {
     }
 }
 
+impl Event {
+    /// With one thing more in its detail, if there is one.
+    pub(super) fn and(mut self, more: Option<String>) -> Self {
+        if let Some(more) = more {
+            let separator = if self.detail.is_empty() { "" } else { "; " };
+            self.detail = format!("{}{separator}{more}", self.detail);
+        }
+        self
+    }
+}
+
 /// Writes an event within the transaction it tells of.
 pub(super) async fn insert(connection: &mut Connection, event: &Event) -> Result<(), StoreError> {
     connection.execute(INSERT, &parameters(event)).await.map(drop)

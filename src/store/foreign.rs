@@ -28,8 +28,8 @@ pub struct ForeignUser {
     pub columns: BTreeMap<&'static str, String>,
     /// The names of its roles.
     pub roles: Vec<String>,
-    /// Its accounts at providers.
-    pub links: Vec<ForeignLink>,
+    /// Its accounts at providers; `None` where the program keeps none.
+    pub links: Option<Vec<ForeignLink>>,
 }
 
 /// An account at a provider.

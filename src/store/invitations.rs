@@ -191,8 +191,27 @@ pub(super) async fn delete_of_inviter(
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
     let sql = "DELETE FROM invitations WHERE inviter = $1 AND expires_at > $2";
-    let deleted = connection.execute(sql, values![inviter, now]).await?;
-    Ok((deleted > 0).then(|| format!("invitations taken back: {deleted}")))
+    connection.execute(sql, values![inviter, now]).await.map(taken_back)
+}
+
+/// Takes back what all those have open who are no active superusers any more; says how many, for an event.
+pub(super) async fn delete_of_former_inviters(
+    connection: &mut Connection,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let sql = "DELETE FROM invitations WHERE inviter IS NOT NULL AND expires_at > $1 \
+         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = invitations.inviter \
+         AND u.is_superuser AND u.is_active)";
+    let deleted = connection.execute(sql, values![now]).await?;
+    // For a connection that does not look at references.
+    let sql = "DELETE FROM invitation_roles WHERE NOT EXISTS (SELECT 1 FROM invitations i \
+         WHERE i.id = invitation_roles.invitation)";
+    connection.execute(sql, &[]).await?;
+    Ok(taken_back(deleted))
+}
+
+fn taken_back(deleted: u64) -> Option<String> {
+    (deleted > 0).then(|| format!("invitations taken back: {deleted}"))
 }
 
 async fn insert(connection: &mut Connection, invitation: &Invitation) -> Result<(), StoreError> {

@@ -86,16 +86,19 @@ impl Connection {
     /// Runs a statement; says how many rows it touched.
     pub(super) async fn execute(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Both>,
         values: &[Value],
     ) -> Result<u64, StoreError> {
+        let sql = sql.into();
+        #[cfg(test)]
+        super::plans::note(sql, values);
         match self.lent()? {
             Lent::Sqlite(lent) => {
-                let done = bound_sqlite(sql, values).execute(&mut **lent).await;
+                let done = bound_sqlite(sql.sqlite, values).execute(&mut **lent).await;
                 done.map(|done| done.rows_affected()).map_err(from_sqlx)
             }
             Lent::Postgres(lent) => {
-                let done = bound_postgres(sql, values).execute(&mut **lent).await;
+                let done = bound_postgres(sql.postgres, values).execute(&mut **lent).await;
                 done.map(|done| done.rows_affected()).map_err(from_sqlx)
             }
         }
@@ -108,6 +111,8 @@ impl Connection {
         values: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
         let sql = sql.into();
+        #[cfg(test)]
+        super::plans::note(sql, values);
         match self.lent()? {
             Lent::Sqlite(lent) => {
                 let rows = bound_sqlite(sql.sqlite, values).fetch_all(&mut **lent).await;
@@ -205,8 +210,6 @@ impl From<&'static str> for Both {
 type Bound<'q, D> = sqlx::query::Query<'q, D, <D as sqlx::Database>::Arguments>;
 
 fn bound_sqlite<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Sqlite> {
-    #[cfg(test)]
-    super::plans::note(super::plans::Backend::Sqlite, sql, values);
     values.iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Int(value) => query.bind(value),
         Value::Bool(value) => query.bind(value),
@@ -216,8 +219,6 @@ fn bound_sqlite<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Sqlite>
 }
 
 fn bound_postgres<'q>(sql: &'static str, values: &'q [Value]) -> Bound<'q, Postgres> {
-    #[cfg(test)]
-    super::plans::note(super::plans::Backend::Postgres, sql, values);
     values.iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Int(value) => query.bind(value),
         Value::Bool(value) => query.bind(value),

@@ -211,12 +211,8 @@ impl Store {
             // Grants, sessions and tokens refer to it and go along.
             connection.execute("DELETE FROM users WHERE id = $1", values![id]).await?;
             changes::insert(connection, &Changed::User(id)).await?;
-            let mut event = event.clone();
-            if let Some(told) = invitations::delete_of_inviter(connection, id, now).await? {
-                let separator = if event.detail.is_empty() { "" } else { "; " };
-                event.detail = format!("{}{separator}{told}", event.detail);
-            }
-            events::insert(connection, &event).await
+            let taken_back = invitations::delete_of_inviter(connection, id, now).await?;
+            events::insert(connection, &event.clone().and(taken_back)).await
         });
         deleted.await
     }

@@ -11,8 +11,8 @@ use portcullis::identity::hashing::Kind;
 use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
-    Invitation, LetterKind, Migrate, NewLetter, NewUser, Past, Replaced, RoleRow, SessionKind,
-    SessionRow, SignIn, StagedUser, Store, StoreError, TokenKind, UserChange, UserToken,
+    Invitation, LetterKind, Migrate, NewLetter, NewUser, RoleRow, SessionKind, SessionRow, SignIn,
+    Store, StoreError, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -68,8 +68,6 @@ contract! {
     sessions_end_one_by_one_by_person_and_all
     a_deleted_account_leaves_nothing_but_events
     all_accounts_are_read_as_they_were_at_one_instant
-    accounts_of_a_file_come_in_whole_or_not_at_all
-    a_replacement_without_a_superuser_changes_nothing
     a_new_password_ends_every_session
     a_hash_is_replaced_only_if_it_is_still_the_one_verified
     kinds_of_hashes_are_those_that_accounts_have
@@ -106,6 +104,7 @@ contract! {
 }
 
 mod links;
+mod transfer;
 
 struct Bed {
     store: Store,
@@ -192,6 +191,21 @@ impl Bed {
     async fn changed_since(&self, before: i64) -> Vec<Changed> {
         let rows = self.changes().await;
         rows.into_iter().filter(|row| row.id > before).map(|row| row.subject).collect()
+    }
+
+    fn invitation(&self, guest: &str, inviter: Option<Uuid>) -> Invitation {
+        Invitation {
+            id: id(),
+            email: format!("{guest}@example.com"),
+            email_folded: format!("{guest}@example.com"),
+            first_name: None,
+            last_name: None,
+            roles: vec!["admin".to_owned()],
+            invited_by: "somebody".to_owned(),
+            inviter,
+            created_at: self.clock.now(),
+            expires_at: self.clock.now().after(Duration::from_hours(1)),
+        }
     }
 
     async fn last_change(&self) -> i64 {
@@ -427,19 +441,7 @@ async fn invitations_go_with_the_superuser_who_made_them(bed: Bed) {
     let store = &bed.store;
     let root = bed.superuser("root").await;
     let invite = async |guest: &str, inviter: Option<Uuid>| {
-        let invitation = Invitation {
-            id: id(),
-            email: format!("{guest}@example.com"),
-            email_folded: format!("{guest}@example.com"),
-            first_name: None,
-            last_name: None,
-            roles: vec!["admin".to_owned()],
-            invited_by: "somebody".to_owned(),
-            inviter,
-            created_at: bed.clock.now(),
-            expires_at: bed.clock.now().after(Duration::from_hours(1)),
-        };
-        store.insert_invitation(&invitation, None, &event("invite")).await
+        store.insert_invitation(&bed.invitation(guest, inviter), None, &event("invite")).await
     };
     assert!(invite("by-root", Some(root.id)).await.unwrap());
     assert!(invite("by-hand", None).await.unwrap());
@@ -808,69 +810,6 @@ async fn all_accounts_are_read_as_they_were_at_one_instant(bed: Bed) {
     read.extend(snapshot.list_accounts(Some(&read[0].0.email_folded), 10).await.unwrap());
     assert_eq!(read, before);
     assert_eq!(bed.store.list_accounts(None, 10).await.unwrap().len(), 3);
-}
-
-fn staged(line: u64, user: NewUser) -> StagedUser {
-    let grants = vec![forever("admin")];
-    StagedUser {
-        line,
-        id: id(),
-        user,
-        grants,
-        created_at: None,
-        keeps_password: true,
-        links: Vec::new(),
-        past: Past::default(),
-    }
-}
-
-async fn accounts_of_a_file_come_in_whole_or_not_at_all(bed: Bed) {
-    let ann = bed.person("ann").await;
-    for (name, conflict) in [("ann", Some(Conflict::Email)), ("eve", None)] {
-        let mut staging = bed.store.stage().await.unwrap();
-        let rows = [staged(1, new_user("bob")), staged(2, new_user(name))];
-        staging.insert(&rows[..1]).await.unwrap();
-        staging.insert(&rows[1..]).await.unwrap();
-        let seen = bed.store.list_users(None, 10).await.unwrap();
-        assert_eq!(seen, std::slice::from_ref(&ann));
-        let added = staging.add(&[], &event("users-imported")).await;
-        let accounts = bed.store.list_accounts(None, 10).await.unwrap();
-        let Some(conflict) = conflict else {
-            added.unwrap();
-            let grants: Vec<usize> = accounts.iter().map(|(_, grants)| grants.len()).collect();
-            assert_eq!(grants, [0, 1, 1]);
-            assert_eq!(accounts[1].0, bed.user(rows[0].id).await);
-            continue;
-        };
-        assert_conflict(added, conflict);
-        assert_eq!(accounts, [(ann.clone(), Vec::new())]);
-        assert!(bed.store.list_events(None, 10).await.unwrap().len() == 1);
-    }
-    let mut dropped = bed.store.stage().await.unwrap();
-    dropped.insert(&[staged(1, new_user("fay"))]).await.unwrap();
-    drop(dropped);
-    assert_eq!(bed.store.list_users(None, 10).await.unwrap().len(), 3);
-}
-
-async fn a_replacement_without_a_superuser_changes_nothing(bed: Bed) {
-    let root = bed.superuser("root").await;
-    let session = bed.sign_in(&root).await;
-    let before = bed.store.list_accounts(None, 10).await.unwrap();
-    for (is_active, is_superuser) in [(true, false), (false, true), (true, true)] {
-        let user = NewUser { is_active, is_superuser, ..new_user("eve") };
-        let mut staging = bed.store.stage().await.unwrap();
-        staging.insert(&[staged(1, user)]).await.unwrap();
-        let replaced = staging.replace(&[], &event("users-replaced")).await;
-        if is_active && is_superuser {
-            assert_eq!(replaced.unwrap(), Replaced { added: 1, deleted: 1 });
-            continue;
-        }
-        assert_conflict(replaced, Conflict::LastSuperuser);
-        assert_eq!(bed.store.list_accounts(None, 10).await.unwrap(), before);
-        assert!(bed.is_signed_in(&session).await);
-    }
-    assert!(!bed.is_signed_in(&session).await);
-    assert_eq!(bed.store.find_user(root.id).await.unwrap(), None);
 }
 
 async fn a_new_password_ends_every_session(bed: Bed) {

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions, Executor, Row};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection};
 
 use crate::harness::{Gateway, PASSWORD, Process, Stopwatch, email, report, run};
 use crate::postgres::Postgres;
@@ -418,17 +419,25 @@ const MANY: usize = 50_000;
 /// What the one transaction of a large file may take.
 const HELD: Duration = Duration::from_secs(2);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_file_comes_in_while_people_sign_in() {
-    let bed = Bed::sqlite().await;
-    bed.process.create_user("ann", &[]);
-    let mut lines = "email,username,password_hash,first_name,last_name,roles\n".to_owned();
-    for number in 0..MANY {
-        writeln!(lines, "p{number}@example.com,p{number},\"{HASH}\",First,Last,editor").unwrap();
+/// Accounts that take the place of as many: each of them is deleted as well as made.
+const STRANGERS: usize = MANY / 2;
+
+/// A file of so many people, whose names begin alike.
+fn crowd(letter: char, size: usize) -> String {
+    let mut lines =
+        "email,username,password_hash,first_name,last_name,is_superuser,roles\n".to_owned();
+    for number in 0..size {
+        let name = format!("{letter}{number}");
+        writeln!(lines, "{name}@example.com,{name},\"{HASH}\",First,Last,,editor").unwrap();
     }
-    let file = bed.write("people.csv", &lines);
+    lines
+}
+
+/// Runs a command that must succeed while ann signs in again and again, and is held up by it for less than the
+/// promise; what it printed.
+async fn while_ann_signs_in(bed: &Bed, arguments: &[&str]) -> String {
     let began = Stopwatch::start();
-    let mut child = bed.spawn(&["user", "import", &file]);
+    let mut child = bed.spawn(arguments);
     let mut waits = Vec::new();
     while child.try_wait().unwrap().is_none() {
         let watch = Stopwatch::start();
@@ -437,24 +446,64 @@ async fn a_large_file_comes_in_while_people_sign_in() {
     }
     let took = began.elapsed();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("imported: {MANY} accounts\n"));
+    // A bar is for a terminal.
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
     waits.sort();
     let (sign_ins, longest) = (waits.len(), waits[waits.len() - 1]);
-    // What a sign-in takes by itself, on a machine with other work, is not the import's.
+    // What a sign-in takes by itself, on a machine with other work, is not the command's.
     let held = longest.saturating_sub(waits[sign_ins / 2]);
-    report(&format!("{MANY} accounts in {took:?}; {sign_ins} sign-ins, held {held:?} at most"));
-    assert!(output.stderr.is_empty(), "a bar without a terminal: {}", said(&output));
+    report(&format!("{arguments:?}: {took:?}; {sign_ins} sign-ins, held {held:?} at most"));
     assert!(took < Duration::from_mins(1), "{took:?}");
     assert!(sign_ins >= 10 && held < HELD, "{sign_ins} sign-ins, held {held:?} at most");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_comes_in_while_people_sign_in() {
+    let bed = Bed::sqlite().await;
+    bed.process.create_user("ann", &[]);
+    let file = bed.write("people.csv", &crowd('p', MANY));
+    let printed = while_ann_signs_in(&bed, &["user", "import", &file]).await;
+    assert_eq!(printed, format!("imported: {MANY} accounts\n"));
     let count = sqlite(&bed.path("portcullis.db"), "SELECT COUNT(*) FROM users").await;
     assert_eq!(count, i64::try_from(MANY).unwrap() + 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_takes_the_place_of_as_many_strangers_while_people_sign_in() {
+    let bed = Bed::sqlite().await;
+    bed.process.create_user("ann", &["--superuser"]);
+    let file = bed.write("old.csv", &crowd('o', STRANGERS));
+    bed.print(&["user", "import", &file]);
+    let database = bed.path("portcullis.db");
+    let sessions = "INSERT INTO sessions (id, user_id, method, kind, created_at, last_seen, idle, \
+         expires_at, address, network, agent) SELECT randomblob(32), u.id, 'password', 'cookie', \
+         d.micros, d.micros, 7200000000, d.micros + 86400000000, '192.0.2.7', '192.0.2.7', \
+         'a browser' FROM users u, database_time d WHERE u.email <> 'ann@example.com'";
+    let mut connection = open(&database).await;
+    connection.execute(sessions).await.unwrap();
+    connection.close().await.unwrap();
+    let people = crowd('n', STRANGERS) + "ann@example.com,,,,,yes,\n";
+    let file = bed.write("new.csv", &people);
+    // Without a hash ann keeps her password.
+    let arguments = ["user", "import", &file, "--replace", "--yes"];
+    let printed = while_ann_signs_in(&bed, &arguments).await;
+    let (all, new) = (STRANGERS + 1, STRANGERS);
+    assert_eq!(printed, format!("{all} accounts: {new} added, 1 changed, {new} deleted\n"));
+    let strangers = "SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
+         WHERE u.email <> 'ann@example.com'";
+    assert_eq!(sqlite(&database, strangers).await, 0);
+    let grants = sqlite(&database, "SELECT COUNT(*) FROM user_roles").await;
+    assert_eq!(grants, i64::try_from(STRANGERS).unwrap());
+}
+
 /// The first cell of a query on a file.
 async fn sqlite(path: &Path, sql: &'static str) -> i64 {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let mut connection = options.connect().await.unwrap();
-    connection.fetch_one(sql).await.unwrap().get(0)
+    open(path).await.fetch_one(sql).await.unwrap().get(0)
+}
+
+async fn open(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

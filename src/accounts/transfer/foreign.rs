@@ -53,7 +53,7 @@ impl People {
         for (line, user) in (1..).zip(&foreign.users) {
             match rest_of(user, meaning) {
                 Ok((links, past)) => {
-                    for link in &links {
+                    for link in links.iter().flatten() {
                         let key = (link.provider.clone(), link.subject.clone());
                         if let Some(first) = taken.insert(key, line) {
                             let at = &link.provider;
@@ -146,8 +146,12 @@ fn record_of(user: &ForeignUser) -> Result<Record, String> {
 }
 
 /// What no line of a file has: accounts at providers, and what was counted.
-fn rest_of(user: &ForeignUser, meaning: &Meaning) -> Result<(Vec<StagedLink>, Past), String> {
-    let links = user.links.iter().map(|link| link_of(link, meaning));
+fn rest_of(
+    user: &ForeignUser,
+    meaning: &Meaning,
+) -> Result<(Option<Vec<StagedLink>>, Past), String> {
+    let links = user.links.as_ref();
+    let links = links.map(|links| links.iter().map(|link| link_of(link, meaning)).collect());
     let count = |name: &str| match user.columns.get(name) {
         None => Ok(0),
         Some(text) => {
@@ -164,7 +168,7 @@ fn rest_of(user: &ForeignUser, meaning: &Meaning) -> Result<(Vec<StagedLink>, Pa
         login_count: count("login_count")?,
         failed_login_count: count("failed_login_count")?,
     };
-    Ok((links.collect::<Result<_, _>>()?, past))
+    Ok((links.transpose()?, past))
 }
 
 fn link_of(link: &ForeignLink, meaning: &Meaning) -> Result<StagedLink, String> {

@@ -77,8 +77,8 @@ impl UserImport {
     /// The names of the providers at which its accounts have one, each once, sorted.
     #[must_use]
     pub fn providers(&self) -> Vec<String> {
-        let links = self.accounts.iter().flat_map(|account| &account.staged.links);
-        let names: BTreeSet<&str> = links.map(|link| link.provider.as_str()).collect();
+        let links = self.accounts.iter().filter_map(|account| account.staged.links.as_ref());
+        let names: BTreeSet<&str> = links.flatten().map(|link| link.provider.as_str()).collect();
         names.into_iter().map(str::to_owned).collect()
     }
 

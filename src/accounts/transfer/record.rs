@@ -157,7 +157,7 @@ impl Record {
             grants,
             created_at: created_at.transpose()?,
             keeps_password,
-            links: Vec::new(),
+            links: None,
             past: Past::default(),
         };
         Ok(Incoming { staged, has_id: id.is_some(), password })

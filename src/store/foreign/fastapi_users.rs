@@ -80,6 +80,9 @@ async fn read_links(
     let Some(table) = find(tables, &["oauth_account", "oauth_accounts"], &columns[..3]) else {
         return Ok(());
     };
+    for user in &mut found.users {
+        user.links = Some(Vec::new());
+    }
     let has_email = tables[table].iter().any(|column| column == columns[3]);
     let columns = if has_email { &columns[..] } else { &columns[..3] };
     for row in source.columns(table, columns).await? {
@@ -91,7 +94,7 @@ async fn read_links(
         };
         let (provider, subject) = (provider.clone(), subject.clone());
         let email = email.first().cloned().flatten();
-        user.links.push(ForeignLink { provider, subject, email });
+        user.links.get_or_insert_default().push(ForeignLink { provider, subject, email });
     }
     Ok(())
 }

@@ -200,7 +200,11 @@ async fn call_transfer(store: &Store) -> Result<(), StoreError> {
         grants: vec![RoleGrant { role: "r".to_owned(), until: None }],
         created_at: None,
         keeps_password: false,
-        links: vec![StagedLink { provider: "p".to_owned(), subject: name.to_owned(), email: None }],
+        links: Some(vec![StagedLink {
+            provider: "p".to_owned(),
+            subject: name.to_owned(),
+            email: None,
+        }]),
         past: Past::default(),
     };
     let mut staging = store.stage().await?;
