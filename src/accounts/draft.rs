@@ -196,6 +196,7 @@ impl From<StoreError> for Mistake {
             StoreError::Conflict(conflict) => Self::Conflict(conflict),
             StoreError::Unavailable(_)
             | StoreError::Failed(_)
+            | StoreError::Empty
             | StoreError::Schema(_)
             | StoreError::Corrupt(_) => Self::Store(error),
         }

@@ -168,7 +168,7 @@ pub fn store_failure(error: StoreError) -> Failure {
             tracing::error!(error = %Causes(&error), "the database cannot be used");
             unavailable()
         }
-        StoreError::Conflict(_) | StoreError::Schema(_) => Failure::from(error),
+        StoreError::Conflict(_) | StoreError::Empty | StoreError::Schema(_) => Failure::from(error),
     }
 }
 

@@ -11,12 +11,12 @@ use super::failure::Failure;
 use super::output::Output;
 use crate::accounts::{Actor, People};
 use crate::clock::{Clock, Entropy};
-use crate::config::{self, Config, DatabaseUrl, Environment};
+use crate::config::{self, Config, Environment};
 use crate::identity::access::{Interner, RoleBook};
 use crate::identity::hashing::Hasher;
 use crate::policy::declared_grants;
 use crate::server::examine::{self, Examined};
-use crate::store::{Event, Migrate, RoleRow, Store};
+use crate::store::{Event, Migrate, RoleRow, Store, StoreError};
 use crate::telemetry::log::Causes;
 
 /// Where the configuration is looked for first when nothing names it, and where `init` writes one.
@@ -95,12 +95,30 @@ impl Desk {
     /// # Errors
     /// [`Failure::Unavailable`].
     pub(super) async fn open_to_read(&self, config: &Config) -> Result<Option<Store>, Failure> {
-        if let DatabaseUrl::Sqlite(path) = &config.database.url
-            && !path.exists()
-        {
-            return Ok(None);
+        match Store::open(&config.database, Migrate::Never, self.clock.clone()).await {
+            Ok(store) => Ok(Some(store)),
+            Err(StoreError::Empty) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
         }
-        self.open_with(config, Migrate::Never).await.map(Some)
+    }
+
+    /// Opens the store for changing it, or, where that is only tried, for reading what there is: where there is
+    /// no database yet, an empty one in memory.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub(super) async fn open_or_try(
+        &self,
+        config: &Config,
+        is_trial: bool,
+    ) -> Result<Store, Failure> {
+        if !is_trial {
+            return self.open(config).await;
+        }
+        match self.open_to_read(config).await? {
+            Some(store) => Ok(store),
+            None => Ok(Store::in_memory(self.clock.clone()).await?),
+        }
     }
 
     /// Opens the store; `migrate` says what may be done to its schema.
@@ -113,7 +131,7 @@ impl Desk {
         migrate: Migrate,
     ) -> Result<Store, Failure> {
         let opened = Store::open(&config.database, migrate, self.clock.clone()).await;
-        opened.map_err(|error| Failure::Unavailable(Causes(&error).to_string()))
+        opened.map_err(|error| unavailable(&error))
     }
 
     /// The accounts in a store.
@@ -131,6 +149,11 @@ impl Desk {
         let event = Actor::cli().event(self.clock.now(), kind, None);
         Event { detail: detail.to_owned(), ..event }
     }
+}
+
+/// Whatever kept a store from opening.
+fn unavailable(error: &StoreError) -> Failure {
+    Failure::Unavailable(Causes(error).to_string())
 }
 
 /// Runs a command that waits for the store.

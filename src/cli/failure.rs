@@ -68,7 +68,7 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Unavailable(_) | StoreError::Schema(_) => {
+            StoreError::Unavailable(_) | StoreError::Empty | StoreError::Schema(_) => {
                 Self::Unavailable(Causes(&error).to_string())
             }
             StoreError::Failed(_) | StoreError::Conflict(_) | StoreError::Corrupt(_) => {

@@ -77,7 +77,10 @@ pub enum StoreError {
     /// A row that should not exist does: which rule it breaks.
     #[error("{0}")]
     Conflict(Conflict),
-    /// The schema is too new for this binary, or missing.
+    /// There is nothing in the database, or not even a database.
+    #[error("{}", schema::MISSING)]
+    Empty,
+    /// The schema is too new for this binary, or another's.
     #[error("{0}")]
     Schema(String),
     /// A stored value does not parse.
@@ -424,8 +427,8 @@ impl Store {
     /// Opens the database. Connecting is bounded by `acquire_timeout`.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Schema`] when the schema is missing under [`Migrate::Never`], or
-    /// its `oldest_compatible` is beyond this binary.
+    /// [`StoreError`]; [`StoreError::Empty`] under [`Migrate::Never`]; [`StoreError::Schema`] when the
+    /// schema is missing where there is something else, or its `oldest_compatible` is beyond this binary.
     pub async fn open(
         database: &Database,
         migrate: Migrate,
@@ -437,6 +440,16 @@ impl Store {
             pool.close().await;
         }
         opened.map(|()| Self { pool, clock })
+    }
+
+    /// An empty database that nobody else sees and that ends with the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn in_memory(clock: Clock) -> Result<Self, StoreError> {
+        let pool = Pool::in_memory();
+        schema::ensure(&pool, Migrate::CreateOnly).await?;
+        Ok(Self { pool, clock })
     }
 
     /// Why the last write failed; `None` when it succeeded. Says nothing of reads.

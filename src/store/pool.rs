@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::SqlitePool;
 use sqlx::{ConnectOptions, Connection as _, Executor};
 
 use super::failure::{from_sqlx, overdue};
 use super::sql::{Connection, Value};
-use super::sqlite::SqliteFile;
+use super::sqlite::{self, SqliteFile};
 use super::{Migrate, StoreError};
 use crate::config::{Database, DatabaseUrl};
 
@@ -30,7 +31,7 @@ pub(super) const READ_DEADLINE: Duration = Duration::from_secs(8);
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What PostgreSQL ends by itself when its client died.
-const SESSION_SETTINGS: &str = "SET statement_timeout = '8s'; \
+pub(super) const SESSION_SETTINGS: &str = "SET statement_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '8s'";
 
 /// Has PostgreSQL look whether its client is still there while a statement runs. Else every query given
@@ -49,6 +50,7 @@ pub(super) struct Pool {
 #[derive(Clone, Debug)]
 enum Lender {
     Sqlite(Arc<SqliteFile>),
+    Memory(SqlitePool),
     Postgres(PgPool),
 }
 
@@ -66,11 +68,16 @@ impl Pool {
         Ok(Self { lender, write_trouble: Arc::default() })
     }
 
+    /// The connection to a database in memory.
+    pub(super) fn in_memory() -> Self {
+        Self { lender: Lender::Memory(sqlite::in_memory()), write_trouble: Arc::default() }
+    }
+
     /// Another number after another database has taken the place of the one that was open.
     pub(super) fn number(&self) -> u64 {
         match &self.lender {
             Lender::Sqlite(file) => file.number(),
-            Lender::Postgres(_) => 0,
+            Lender::Memory(_) | Lender::Postgres(_) => 0,
         }
     }
 
@@ -89,7 +96,12 @@ impl Pool {
             }
             // The database answered, and would have written.
             Ok(_)
-            | Err(StoreError::Conflict(_) | StoreError::Schema(_) | StoreError::Corrupt(_)) => None,
+            | Err(
+                StoreError::Conflict(_)
+                | StoreError::Empty
+                | StoreError::Schema(_)
+                | StoreError::Corrupt(_),
+            ) => None,
         };
         *self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         done
@@ -99,6 +111,7 @@ impl Pool {
     pub(super) async fn close(&self) {
         match &self.lender {
             Lender::Sqlite(file) => file.close().await,
+            Lender::Memory(pool) => pool.close().await,
             Lender::Postgres(pool) => pool.close().await,
         }
     }
@@ -187,6 +200,7 @@ impl Pool {
     pub(super) async fn lend_writer(&self) -> Result<Connection, StoreError> {
         match &self.lender {
             Lender::Sqlite(file) => file.current()?.writer.acquire().await.map(Connection::sqlite),
+            Lender::Memory(pool) => pool.acquire().await.map(Connection::sqlite),
             Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
         }
         .map_err(from_sqlx)
@@ -196,6 +210,7 @@ impl Pool {
     pub(super) async fn lend_reader(&self) -> Result<Connection, StoreError> {
         match &self.lender {
             Lender::Sqlite(file) => file.current()?.reader.acquire().await.map(Connection::sqlite),
+            Lender::Memory(pool) => pool.acquire().await.map(Connection::sqlite),
             Lender::Postgres(pool) => pool.acquire().await.map(Connection::postgres),
         }
         .map_err(from_sqlx)

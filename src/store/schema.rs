@@ -8,12 +8,16 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::pool::{Pool, within};
+use super::pool::{Pool, SESSION_SETTINGS, within};
 use super::sql::{Both, Connection};
 use super::{Migrate, StoreError};
 
 /// The schema this binary knows.
 const VERSION: i64 = 5;
+
+/// What is said of a database without our schema.
+pub(super) const MISSING: &str =
+    "the database has no portcullis schema yet: run `portcullis migrate`";
 
 /// Over bringing the schema up to date; PostgreSQL's own limits are lifted meanwhile.
 const MIGRATION_DEADLINE: Duration = Duration::from_mins(10);
@@ -60,20 +64,15 @@ pub(super) async fn ensure(pool: &Pool, migrate: Migrate) -> Result<(), StoreErr
         }
         (State::Missing { .. }, Migrate::Fully)
         | (State::Missing { is_empty: true }, Migrate::CreateOnly) => true,
-        (State::Missing { is_empty: false }, Migrate::CreateOnly)
-        | (State::Missing { .. }, Migrate::Never) => return Err(missing()),
+        (State::Missing { is_empty: true }, Migrate::Never) => return Err(StoreError::Empty),
+        (State::Missing { is_empty: false }, Migrate::CreateOnly | Migrate::Never) => {
+            return Err(StoreError::Schema(MISSING.to_owned()));
+        }
     };
     if must_change {
         within(MIGRATION_DEADLINE, change(pool)).await?;
     }
     Ok(())
-}
-
-/// The error of a database without our schema.
-pub(super) fn missing() -> StoreError {
-    StoreError::Schema(
-        "the database has no portcullis schema yet: run `portcullis migrate`".to_owned(),
-    )
 }
 
 async fn find_state(connection: &mut Connection) -> Result<State, StoreError> {
@@ -106,10 +105,12 @@ async fn change(pool: &Pool) -> Result<(), StoreError> {
         sqlite: "",
         postgres: "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
     };
-    // Never given back: on PostgreSQL its limits are lifted.
     let mut connection = pool.lend_writer().await?;
     connection.run(LIFT_LIMITS).await?;
-    connection.migrate(&migrator(&SQLITE), &migrator(&POSTGRES)).await
+    connection.migrate(&migrator(&SQLITE), &migrator(&POSTGRES)).await?;
+    connection.run(Both { sqlite: "", postgres: SESSION_SETTINGS }).await?;
+    connection.give_back();
+    Ok(())
 }
 
 fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {

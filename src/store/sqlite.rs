@@ -69,7 +69,7 @@ impl SqliteFile {
         match migrate {
             Migrate::Never => {
                 if !path.exists() {
-                    return Err(super::schema::missing());
+                    return Err(StoreError::Empty);
                 }
             }
             Migrate::Fully | Migrate::CreateOnly => {
@@ -149,6 +149,15 @@ fn connect(path: &Path, most: u32, patience: Duration, (inode, number): (Inode, 
             reading(path).pragma("query_only", "ON").pragma("cache_size", READER_CACHE),
         );
     Opened { writer, reader, inode, number }
+}
+
+/// A database of its own in memory. It lives and ends with its one connection.
+pub(super) fn in_memory() -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(SqliteConnectOptions::new().in_memory(true).disable_statement_logging())
 }
 
 /// Opens the file once. Switching a new file to WAL needs it alone, which SQLite's busy timeout does

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection};
 
@@ -259,6 +260,56 @@ async fn a_file_with_bad_lines_changes_nothing_and_each_is_told_by_its_number() 
         assert_eq!(bed.accounts().len(), 1);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_without_a_database_says_what_would_happen_and_makes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let people =
+        write("people.jsonl", r#"{"email":"ann@example.com","is_superuser":true,"roles":["a"]}"#);
+    let roles = write("roles.jsonl", r#"{"name":"a","permissions":["x:read"]}"#);
+    let environment = BTreeMap::from([("APP".to_owned(), "http://127.0.0.1:1".to_owned())]);
+    let server = Postgres::start();
+    let (none, theirs) = (server.database().await, server.database().await);
+    let connect =
+        async |url: &str| url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let configure = |url: &str| {
+        let secret = "Vt3kq9ZrXw1LmB7hYcN4sJ8dPf6GaQ2eUo5iTb0K";
+        let rest = format!("database: \"{url}\"\nsecret: {secret}\n");
+        write("portcullis.yaml", &format!("{YAML}\n{rest}"))
+    };
+    let file = directory.path().join("new.db");
+    for url in [&format!("sqlite://{}", file.display()), &none] {
+        let config = configure(url);
+        for (arguments, expected) in [
+            (vec!["user", "import", &people], "would be imported: 1 account\n"),
+            (
+                vec!["user", "import", &people, "--replace"],
+                "would be 1 account: 1 added, 0 changed, 0 deleted\n",
+            ),
+            (vec!["role", "import", &roles], "would be imported: 1 role\n"),
+        ] {
+            let arguments = [&arguments[..], &["--dry-run", "-c", &config]].concat();
+            let output = run(&arguments, &environment, "");
+            assert_eq!(output.status.code(), Some(0), "{url}: {}", said(&output));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{url}");
+        }
+        let listed = run(&["user", "list", "--json", "-c", &config], &environment, "");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "[]\n", "{}", said(&listed));
+    }
+    assert!(!file.exists());
+    let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(connect(&none).await.fetch_one(tables).await.unwrap().get::<i64, _>(0), 0);
+    // One that holds something else would not be taken by the command itself.
+    connect(&theirs).await.execute("CREATE TABLE theirs (x INT)").await.unwrap();
+    let config = configure(&theirs);
+    let refused = run(&["user", "import", &people, "--dry-run", "-c", &config], &environment, "");
+    assert_eq!(refused.status.code(), Some(69), "{}", said(&refused));
 }
 
 /// A file that keeps, deletes, demotes, changes, swaps and adds accounts.

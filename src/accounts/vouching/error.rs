@@ -103,6 +103,7 @@ impl From<StoreError> for VouchError {
             error @ (StoreError::Conflict(_)
             | StoreError::Unavailable(_)
             | StoreError::Failed(_)
+            | StoreError::Empty
             | StoreError::Schema(_)
             | StoreError::Corrupt(_)) => Self::Store(error),
         }

@@ -13,7 +13,7 @@ use crate::cli::desk;
 use crate::cli::role::warn_of_undefined;
 use crate::config::DatabaseUrl;
 use crate::server::examine::Examined;
-use crate::store::{Migrate, read_fastapi_users};
+use crate::store::read_fastapi_users;
 
 /// The variable that names the other database: a password in it is then in no list of processes.
 const VARIABLE: &str = "PORTCULLIS_IMPORT_URL";
@@ -71,8 +71,7 @@ pub(in crate::cli) async fn import_foreign(
         Program::FastapiUsers => read_fastapi_users(&address_of(&url)?).await?,
     };
     let table = foreign.table.clone();
-    let migrate = if args.dry_run { Migrate::Never } else { Migrate::CreateOnly };
-    let store = desk.open_with(&examined.config, migrate).await?;
+    let store = desk.open_or_try(&examined.config, args.dry_run).await?;
     let people = desk.people(&examined.config, &store);
     let meaning = Meaning {
         providers: args.providers.iter().cloned().collect::<BTreeMap<_, _>>(),

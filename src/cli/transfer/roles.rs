@@ -5,7 +5,6 @@ use std::io::Write;
 use super::{Desk, ExportArgs, Failure, ImportArgs, count, export, replacement};
 use crate::accounts::Actor;
 use crate::accounts::transfer::RoleSummary;
-use crate::store::Migrate;
 
 /// Puts a file of roles in force, or says what is wrong with it.
 ///
@@ -17,8 +16,7 @@ pub(in crate::cli) async fn import_roles(
 ) -> Result<(), Failure> {
     let config = desk.examine()?.config;
     let file = args.read()?;
-    let migrate = if args.dry_run { Migrate::Never } else { Migrate::CreateOnly };
-    let store = desk.open_with(&config, migrate).await?;
+    let store = desk.open_or_try(&config, args.dry_run).await?;
     let people = desk.people(&config, &store);
     let declared: Vec<&str> = config.roles.keys().map(String::as_str).collect();
     let format = args.format(&file);

@@ -8,7 +8,6 @@ use crate::accounts::transfer::{Step, Summary, UserImport};
 use crate::accounts::{Actor, People};
 use crate::cli::desk;
 use crate::cli::role::warn_of_undefined;
-use crate::store::Migrate;
 
 /// Puts a file of accounts in force, or says what is wrong with it.
 ///
@@ -20,8 +19,7 @@ pub(in crate::cli) async fn import_users(
 ) -> Result<(), Failure> {
     let examined = desk.examine()?;
     let file = args.read()?;
-    let migrate = if args.dry_run { Migrate::Never } else { Migrate::CreateOnly };
-    let store = desk.open_with(&examined.config, migrate).await?;
+    let store = desk.open_or_try(&examined.config, args.dry_run).await?;
     let people = desk.people(&examined.config, &store);
     let import = people.examine_users(&file, args.format(&file), args.replace).await?;
     let import = import.map_err(|faults| args.refuse(&faults))?;
