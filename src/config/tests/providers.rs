@@ -18,12 +18,12 @@ const OIDC: &str = "kind: oidc, issuer: \"https://id.example.com\", client_id: u
 
 #[test]
 fn a_provider_means_what_its_kind_does_unless_the_file_says_otherwise() {
-    let least = provider(&format!("{OIDC}, who: {{ domains: [Example.COM] }}"));
+    let least = provider(&format!("{OIDC}, who: {{ domains: [Example.COM, Bücher.example] }}"));
     assert_eq!(least.kind, ProviderKind::Oidc { issuer: "https://id.example.com".to_owned() });
     assert_eq!((least.name.as_str(), least.label.as_str()), ("corp", "corp"));
     assert!(least.client_secret.is_none() && least.client_auth.is_none());
     assert!(least.register && least.link_by_email == LinkByEmail::Never);
-    let domains = vec!["example.com".to_owned()];
+    let domains = ["example.com", "xn--bcher-kva.example"].map(str::to_owned).into();
     assert_eq!(least.who, Who::Any(Admission { domains, ..Admission::default() }));
     assert_eq!(least.scopes, ["openid", "email", "profile"]);
     assert_eq!(least.roles_claim.as_deref(), Some("groups"));

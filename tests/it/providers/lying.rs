@@ -127,6 +127,7 @@ fn foreign_claims() -> Vec<(&'static str, Make)> {
         ("a subject that is none", changed("sub", json!(7))),
         ("another nonce", changed("nonce", json!("another"))),
         ("no nonce", changed("nonce", json!(null))),
+        ("another access token", changed("at_hash", json!("bm90IG9mIHRoaXMgb25l"))),
         ("past its end", changed("exp", json!(1))),
         ("from the future", changed("iat", json!(i64::from(u32::MAX)))),
     ]
