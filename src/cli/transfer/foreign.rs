@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::users::{put_in_force, told};
-use super::{Confirming, Desk, Failure, refuse};
+use super::{Desk, Failure, Terms, refuse};
 use crate::accounts::transfer::Meaning;
 use crate::cli::desk;
 use crate::cli::role::warn_of_undefined;
@@ -32,15 +32,8 @@ pub(in crate::cli) struct ForeignArgs {
     /// A provider's name there and in the configuration here, if they differ; may be repeated
     #[arg(long = "provider", value_name = "THERE=HERE", value_parser = read_pair)]
     providers: Vec<(String, String)>,
-    /// Say what is wrong and what it would do; change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Have the database hold these accounts and no others
-    #[arg(long)]
-    replace: bool,
-    /// Replace without asking
-    #[arg(long, requires = "replace")]
-    yes: bool,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -71,12 +64,12 @@ pub(in crate::cli) async fn import_foreign(
         Program::FastapiUsers => read_fastapi_users(&address_of(&url)?).await?,
     };
     let table = foreign.table.clone();
-    let store = desk.open_or_try(&examined.config, args.dry_run).await?;
+    let store = desk.open_or_try(&examined.config, args.terms.dry_run).await?;
     let people = desk.people(&examined.config, &store);
     let meaning = Meaning {
         providers: args.providers.iter().cloned().collect::<BTreeMap<_, _>>(),
         declared: examined.config.roles.keys().cloned().collect(),
-        replaces: args.replace,
+        replaces: args.terms.replace,
     };
     let import = people.examine_foreign(foreign, &meaning).await?;
     let import = import.map_err(|faults| refuse(&table, &faults))?;
@@ -85,14 +78,13 @@ pub(in crate::cli) async fn import_foreign(
     warn_of_undefined(&import.roles(), &examined.config, &roles)?;
     warn_of_providers(&import.providers(), &examined)?;
     let new_roles: Vec<_> = import.new_roles().iter().map(|role| role.name.clone()).collect();
-    let planned = told(import.summary(), args.replace);
-    if args.dry_run {
+    let planned = told(import.summary(), args.terms.replace);
+    if args.terms.dry_run {
         writeln!(desk.out, "would be {planned}")?;
         return tell_roles(&new_roles, desk);
     }
-    let question = Confirming { replaces: args.replace, yes: args.yes, reads_input: false };
-    question.confirm(&planned)?;
-    put_in_force(&people, import, args.replace, desk).await?;
+    args.terms.confirm(&planned, false)?;
+    put_in_force(&people, import, args.terms.replace, desk).await?;
     tell_roles(&new_roles, desk)
 }
 

@@ -40,10 +40,17 @@ pub(super) struct ImportArgs {
     /// How the file is written [default: by its name, else by what it begins with]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Say what is wrong with the file and what it would do; change nothing
+    #[command(flatten)]
+    terms: Terms,
+}
+
+/// How far what is brought along goes.
+#[derive(Args, Debug)]
+struct Terms {
+    /// Say what is wrong and what it would do; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Have the database hold what the file holds and nothing else
+    /// Have the database hold what is brought along and nothing else
     #[arg(long)]
     replace: bool,
     /// Replace without asking
@@ -120,27 +127,19 @@ impl ImportArgs {
 
     /// Asks before anything is replaced.
     fn confirm(&self, what: &str) -> Result<(), Failure> {
-        let reads_input = self.is_standard_input();
-        Confirming { replaces: self.replace, yes: self.yes, reads_input }.confirm(what)
+        self.terms.confirm(what, self.is_standard_input())
     }
 }
 
-/// Whether, and how, it is asked before anything is replaced.
-struct Confirming {
-    replaces: bool,
-    yes: bool,
-    /// Standard input is the file, so nobody can answer there.
-    reads_input: bool,
-}
-
-impl Confirming {
-    fn confirm(&self, what: &str) -> Result<(), Failure> {
-        if self.yes || !self.replaces {
+impl Terms {
+    /// Asks before anything is replaced. Where standard input is the file, nobody can answer there.
+    fn confirm(&self, what: &str, reads_input: bool) -> Result<(), Failure> {
+        if self.yes || !self.replace {
             return Ok(());
         }
         let question = format!("{what}. Replace? Type yes");
         let instead = "--replace changes and deletes what is there; say --yes as well";
-        if self.reads_input {
+        if reads_input {
             return Err(Failure::Usage(instead.to_owned()));
         }
         if ask_openly(&question, instead)? == "yes" {

@@ -16,14 +16,14 @@ pub(in crate::cli) async fn import_roles(
 ) -> Result<(), Failure> {
     let config = desk.examine()?.config;
     let file = args.read()?;
-    let store = desk.open_or_try(&config, args.dry_run).await?;
+    let store = desk.open_or_try(&config, args.terms.dry_run).await?;
     let people = desk.people(&config, &store);
     let declared: Vec<&str> = config.roles.keys().map(String::as_str).collect();
     let format = args.format(&file);
-    let import = people.examine_roles(&file, format, &declared, args.replace).await?;
+    let import = people.examine_roles(&file, format, &declared, args.terms.replace).await?;
     let import = import.map_err(|faults| args.refuse(&faults))?;
-    let planned = told(import.summary(), args.replace);
-    if args.dry_run {
+    let planned = told(import.summary(), args.terms.replace);
+    if args.terms.dry_run {
         return Ok(writeln!(desk.out, "would be {planned}")?);
     }
     args.confirm(&planned)?;

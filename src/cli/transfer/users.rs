@@ -19,19 +19,19 @@ pub(in crate::cli) async fn import_users(
 ) -> Result<(), Failure> {
     let examined = desk.examine()?;
     let file = args.read()?;
-    let store = desk.open_or_try(&examined.config, args.dry_run).await?;
+    let store = desk.open_or_try(&examined.config, args.terms.dry_run).await?;
     let people = desk.people(&examined.config, &store);
-    let import = people.examine_users(&file, args.format(&file), args.replace).await?;
+    let import = people.examine_users(&file, args.format(&file), args.terms.replace).await?;
     let import = import.map_err(|faults| args.refuse(&faults))?;
     drop(file);
     let roles = desk::database_roles(Some(&store)).await?;
     warn_of_undefined(&import.roles(), &examined.config, &roles)?;
-    let planned = told(import.summary(), args.replace);
-    if args.dry_run {
+    let planned = told(import.summary(), args.terms.replace);
+    if args.terms.dry_run {
         return Ok(writeln!(desk.out, "would be {planned}")?);
     }
     args.confirm(&planned)?;
-    put_in_force(&people, import, args.replace, desk).await
+    put_in_force(&people, import, args.terms.replace, desk).await
 }
 
 /// Puts accounts in force and says so.
