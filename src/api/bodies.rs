@@ -1,7 +1,7 @@
 //! The JSON bodies of the endpoints, as `FastAPI` Users writes them.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
 use schemars::JsonSchema;
@@ -127,8 +127,9 @@ impl<'a> SessionBody<'a> {
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failure> {
     let mut answer = Answer::new(Full::new(Bytes::from(serde_json::to_vec(body)?)));
     *answer.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(answer)
 }
 

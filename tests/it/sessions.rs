@@ -303,6 +303,54 @@ async fn the_api_speaks_as_fastapi_users_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_session_says_who_is_signed_in_how_and_until_when() {
+    let (_upstream, gateway) = start().await;
+    let named = gateway.person("ann").role("admin");
+    let ann = named.set(|draft| draft.username = Some("Ann".to_owned())).sign_in().await;
+    let me = ann.get("/auth/users/me").send().await.expect(200);
+    let answer = ann.get("/auth/session").send().await.expect(200);
+    for answer in [&me, &answer] {
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+    let (me, session) = (me.json(), answer.json());
+    assert_eq!(me["username"], "Ann");
+    let time = |name: &str| {
+        let text = session[name].as_str().unwrap();
+        assert!(text.ends_with('Z'), "{name}: {text} is not UTC");
+        text.parse::<jiff::Timestamp>().unwrap()
+    };
+    assert_eq!(time("expires_at").duration_since(time("signed_in_at")).as_hours(), 12);
+    let expected = serde_json::json!({
+        "authenticated": true, "user": me, "method": "password",
+        "signed_in_at": session["signed_in_at"], "expires_at": session["expires_at"],
+    });
+    assert_eq!(session, expected);
+    let nobody = gateway.client().get("/auth/session").send().await.expect(200).json();
+    assert_eq!(nobody, serde_json::json!({ "authenticated": false }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_credentials_the_first_that_is_good_counts_the_bearer_before_the_cookie() {
+    let (_upstream, gateway) = start().await;
+    let cookie = gateway.person("ann").sign_in().await;
+    gateway.pass(HOUR / 2).await;
+    let bearer = gateway.sign_in_with_bearer("ann").await;
+    let since = async |call: crate::raw::Call| {
+        let session = call.send().await.expect(200).json();
+        session["signed_in_at"].as_str().map(str::to_owned)
+    };
+    let ask = |client: &Client| client.get("/auth/session");
+    let (by_cookie, by_bearer) = (since(ask(&cookie)).await, since(ask(&bearer)).await);
+    assert!(by_cookie.is_some() && by_bearer.is_some() && by_cookie != by_bearer);
+    assert_eq!(since(ask(&bearer).header("Cookie", &cookie.cookies())).await, by_bearer);
+    let stale = ask(&cookie).header("Authorization", "Bearer pc-nobodys");
+    assert_eq!(since(stale).await, by_cookie);
+    let stale = ask(&bearer).header("Cookie", "portcullis=nobodys");
+    assert_eq!(since(stale).await, by_bearer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn asking_for_the_session_is_no_use_of_it() {
     let (_upstream, gateway) = start().await;
     let ann = gateway.person("ann").sign_in().await;
