@@ -143,6 +143,13 @@ impl Bed {
         }
     }
 
+    /// How many accounts there are, and how many roles they have, at one moment.
+    async fn counts(&self) -> (usize, usize) {
+        let sql = "SELECT 1000000 * (SELECT COUNT(*) FROM users) + COUNT(*) FROM user_roles";
+        let both = usize::try_from(sqlite(&self.path("portcullis.db"), sql).await).unwrap();
+        (both / 1_000_000, both % 1_000_000)
+    }
+
     async fn sign_in(&self, who: &str, password: &str) -> u16 {
         let fields = [("username", who), ("password", password)];
         let client = self.process.client();
@@ -470,6 +477,9 @@ const MANY: usize = 50_000;
 /// What the one transaction of a large file may take.
 const HELD: Duration = Duration::from_secs(2);
 
+/// Accounts of a file of which nothing may be left.
+const SOME: usize = 20_000;
+
 /// Accounts that take the place of as many: each of them is deleted as well as made.
 const STRANGERS: usize = MANY / 2;
 
@@ -516,8 +526,48 @@ async fn a_large_file_comes_in_while_people_sign_in() {
     let file = bed.write("people.csv", &crowd('p', MANY));
     let printed = while_ann_signs_in(&bed, &["user", "import", &file]).await;
     assert_eq!(printed, format!("imported: {MANY} accounts\n"));
-    let count = sqlite(&bed.path("portcullis.db"), "SELECT COUNT(*) FROM users").await;
-    assert_eq!(count, i64::try_from(MANY).unwrap() + 1);
+    assert_eq!(bed.counts().await, (MANY + 1, MANY));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_comes_in_whole_or_not_at_all() {
+    let bed = Bed::sqlite().await;
+    bed.process.create_user("ann", &[]);
+    let bad = bed.write("bad.csv", &format!("{}no address,x,,,,,\n", crowd('b', SOME)));
+    let text = bed.refuse(&["user", "import", &bad], 1);
+    let line = SOME + 2;
+    assert!(text.contains(&format!("{bad}:{line}: not an e-mail address\n")), "{text}");
+    assert_eq!(bed.counts().await, (1, 0));
+    // Killed while it reads, and while it writes.
+    let good = bed.write("good.csv", &crowd('g', SOME));
+    let mut child = bed.spawn(&["user", "import", &good]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(bed.counts().await, (1, 0));
+    let mut child = bed.spawn(&["user", "import", &good]);
+    let log = bed.path("portcullis.db-wal");
+    let size = || log.metadata().map_or(0, |known| known.len());
+    let before = size();
+    while size() < before + 1024 * 1024 {
+        assert!(child.try_wait().unwrap().is_none(), "it has written nothing");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It may just have come to its end.
+    let before = bed.counts().await;
+    assert!([(1, 0), (SOME + 1, SOME)].contains(&before), "{before:?}");
+    assert_eq!(bed.sign_in("ann@example.com", PASSWORD).await, 204);
+    // Nobody sees half of it on the way either.
+    let more = bed.write("more.csv", &crowd('m', SOME));
+    let after = (before.0 + SOME, before.1 + SOME);
+    let mut child = bed.spawn(&["user", "import", &more]);
+    while child.try_wait().unwrap().is_none() {
+        let seen = bed.counts().await;
+        assert!([before, after].contains(&seen), "{seen:?}");
+    }
+    assert_eq!(bed.counts().await, after);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -544,8 +594,7 @@ async fn a_large_file_takes_the_place_of_as_many_strangers_while_people_sign_in(
     let strangers = "SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
          WHERE u.email <> 'ann@example.com'";
     assert_eq!(sqlite(&database, strangers).await, 0);
-    let grants = sqlite(&database, "SELECT COUNT(*) FROM user_roles").await;
-    assert_eq!(grants, i64::try_from(STRANGERS).unwrap());
+    assert_eq!(bed.counts().await, (all, new));
 }
 
 /// The first cell of a query on a file.
