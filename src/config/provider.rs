@@ -187,8 +187,8 @@ pub enum Who {
     Any(Admission),
 }
 
-/// What admits somebody: one entry of any list is enough. Domains, e-mails, organisations and tenants
-/// are folded.
+/// What admits somebody: one entry of any list is enough, except that where tenants are listed nobody of
+/// another one comes in, and groups narrow them. Domains, e-mails, organisations and tenants are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
     /// Domains of verified e-mails, as A-labels.

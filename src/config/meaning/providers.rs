@@ -131,6 +131,26 @@ fn check_keys(written: &ProviderFile, at: &Cursor<'_>) {
     if word == Plain && !written.roles.entries.is_empty() && written.roles_claim.is_none() {
         at.key("roles").report("`kind: oauth2` needs `roles_claim` to know groups");
     }
+    check_tenants(written, at);
+}
+
+/// What an administrator of any tenant at all may give their own people is worth nothing.
+fn check_tenants(written: &ProviderFile, at: &Cursor<'_>) {
+    let (names_tenants, names_groups) = match &written.who {
+        WhoFile::Any(lists) => (!lists.tenants.is_empty(), !lists.groups.is_empty()),
+        WhoFile::Anyone(_) => (false, false),
+    };
+    if written.kind.0 != Microsoft || names_tenants {
+        return;
+    }
+    let why =
+        "needs `who.tenants`: any other tenant's administrator gives people what group they like";
+    if names_groups {
+        at.key("who").key("groups").report(format!("`kind: microsoft` {why}"));
+    }
+    if !written.roles.entries.is_empty() {
+        at.key("roles").report(format!("`kind: microsoft` {why}"));
+    }
 }
 
 /// `None` once something was reported.

@@ -148,6 +148,12 @@ fn whom_a_provider_may_vouch_for_has_to_be_said_in_words_its_kind_knows() {
         ("OIDC, who: { organisations: [acme] }", ".who.organisations", "it takes domains"),
         ("OIDC, who: { tenants: [acme] }", ".who.tenants[0]", "tenant's id"),
         (
+            "kind: microsoft, client_id: us, client_secret: x, who: { groups: [staff] }",
+            ".who.groups",
+            "needs `who.tenants`",
+        ),
+        ("kind: microsoft, ANY, roles: { Data.Reader: admin }", ".roles", "needs `who.tenants`"),
+        (
             "kind: microsoft, client_id: us, client_secret: x, who: { domains: [a.example] }",
             ".who.domains",
             "not verified",

@@ -89,7 +89,7 @@ pub(in crate::config) struct Admission {
     /// GitHub organisations.
     #[serde(default)]
     pub(in crate::config) organisations: Vec<Text<spelling::GroupText>>,
-    /// Groups; `organisation:team` at GitHub.
+    /// Groups; `organisation:team` at GitHub. Beside `tenants` they narrow those.
     #[serde(default)]
     pub(in crate::config) groups: Vec<Text<spelling::GroupText>>,
     /// Microsoft tenants, by id.

@@ -35,7 +35,8 @@ pub(super) enum Domain<'a> {
 }
 
 /// Whether somebody is among a provider's `who`: one entry of any list is enough. E-mail and domain
-/// count only where the e-mail is verified.
+/// count only where the e-mail is verified. Where tenants are listed nobody of another one comes in,
+/// whatever groups its administrator gives them, and listed groups narrow the tenants.
 pub(super) fn admits(who: &Who, facts: &Facts<'_>) -> bool {
     let lists = match who {
         Who::Anyone => return true,
@@ -48,11 +49,15 @@ pub(super) fn admits(who: &Who, facts: &Facts<'_>) -> bool {
     let is_group = |group: &String| {
         lists.groups.iter().any(|listed| is_same(listed, group, facts.folds_groups))
     };
-    let tenant = facts.tenant.map(str::to_lowercase);
+    let by_group = facts.groups.iter().any(is_group);
+    if !lists.tenants.is_empty() {
+        let tenant = facts.tenant.map(str::to_lowercase);
+        let by_tenant = tenant.is_some_and(|tenant| lists.tenants.contains(&tenant));
+        return by_tenant && (lists.groups.is_empty() || by_group);
+    }
     by_email
         || organisations.into_iter().any(|name| lists.organisations.contains(&name))
-        || facts.groups.iter().any(is_group)
-        || tenant.is_some_and(|tenant| lists.tenants.contains(&tenant))
+        || by_group
 }
 
 /// Whether two names are one group's.

@@ -20,7 +20,7 @@ use super::vouched::{LogoutNotice, Tokens, Vouched};
 use super::wire::Wire;
 use super::{Authorization, Redemption, request};
 use crate::clock::Clock;
-use crate::config::{self, Provider as Settings, Who};
+use crate::config::{Provider as Settings, Who};
 use crate::web::json;
 
 /// After this, what a provider says of itself and its keys are asked for again.
@@ -79,10 +79,8 @@ impl Place {
     pub(super) fn of_microsoft(base: &Url, who: &Who) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let tenant = match who {
-            Who::Any(config::Admission { tenants, groups, .. }) if groups.is_empty() => {
-                tenants.first().filter(|_| tenants.len() == 1)
-            }
-            Who::Any(_) | Who::Anyone => None,
+            Who::Any(lists) => lists.tenants.first().filter(|_| lists.tenants.len() == 1),
+            Who::Anyone => None,
         };
         let at = |tenant: &str| format!("{base}/{tenant}/v2.0");
         Self {

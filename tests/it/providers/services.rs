@@ -85,6 +85,23 @@ async fn oid_05_an_account_is_joined_only_where_the_service_itself_vouches_for_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_microsoft_admits_people_of_a_listed_tenant_alone() {
+    let [_, mut microsoft, ..] = services();
+    let narrowed = "who: { groups: [Night.Reader], tenants:";
+    microsoft.keys = microsoft.keys.replace("who: { tenants:", narrowed);
+    let (_app, double, gateway) = start(microsoft).await;
+    let Service { ann, foreign, left, .. } = double.service();
+    for refused in [foreign, left] {
+        double.says(ann.with(refused));
+        assert_eq!(is_refused(&double, &gateway.client()).await, "LOGIN_BAD_CREDENTIALS");
+    }
+    double.says(ann.clone());
+    let client = gateway.client();
+    double.sign_in(&client).await.expect(204);
+    assert_eq!(me(&client).await["roles"], json!(["night"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn facebook_vouches_for_no_domain() {
     let [.., mut facebook] = services();
     facebook.keys = facebook.keys.replace("who: anyone", "who: { domains: [example.com] }");

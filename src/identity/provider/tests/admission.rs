@@ -17,7 +17,7 @@ fn who() -> Who {
         emails: strings(&["ann@elsewhere.example"]),
         organisations: strings(&["acme"]),
         groups: strings(&["Staff", "umbrella:platform"]),
-        tenants: strings(&["8eaef023-2b34-4da1-9baa-8bc8c9d6a490"]),
+        tenants: Vec::new(),
     })
 }
 
@@ -83,14 +83,30 @@ fn one_entry_of_any_list_admits() {
         ("group", Facts { groups: &groups, ..NONE }, true),
         ("group in other letters", Facts { groups: &folded, ..NONE }, false),
         ("group, folded", Facts { groups: &folded, folds_groups: true, ..NONE }, true),
-        ("tenant", Facts { tenant: Some("8EAEF023-2b34-4da1-9baa-8bc8c9d6a490"), ..NONE }, true),
-        (
-            "other tenant",
-            Facts { tenant: Some("11111111-2222-3333-4444-555555555555"), ..NONE },
-            false,
-        ),
         ("groups named like a domain", Facts { groups: &lookalike, ..NONE }, false),
     ]);
+}
+
+#[test]
+fn nobody_of_a_tenant_that_is_not_listed_comes_in_by_a_group() {
+    let tenants = strings(&["8eaef023-2b34-4da1-9baa-8bc8c9d6a490"]);
+    let by_tenant = Admission { tenants, ..Admission::default() };
+    let narrowed = Admission { groups: strings(&["Staff"]), ..by_tenant.clone() };
+    let (own, other) =
+        ("8EAEF023-2b34-4da1-9baa-8bc8c9d6a490", "11111111-2222-3333-4444-555555555555");
+    let staff = strings(&["Staff"]);
+    let cases: [(Option<&str>, &[String], bool, bool); 5] = [
+        (Some(own), &[], true, false),
+        (Some(own), &staff, true, true),
+        (Some(other), &staff, false, false),
+        (Some(other), &[], false, false),
+        (None, &staff, false, false),
+    ];
+    for (tenant, groups, plainly, narrowly) in cases {
+        let facts = Facts { groups, tenant, ..NONE };
+        assert_eq!(admits(&Who::Any(by_tenant.clone()), &facts), plainly, "{tenant:?} {groups:?}");
+        assert_eq!(admits(&Who::Any(narrowed.clone()), &facts), narrowly, "{tenant:?} {groups:?}");
+    }
 }
 
 #[test]

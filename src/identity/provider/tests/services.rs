@@ -66,49 +66,67 @@ async fn google_vouches_for_a_domain_only_where_it_hosts_the_account() {
     }
 }
 
-#[tokio::test]
-async fn microsoft_people_are_tenant_and_object_and_their_email_is_a_claim_only() {
+const ELSEWHERE: &str = "11111111-2222-3333-4444-555555555555";
+
+/// A Microsoft whose document is below a path, and a person of [`TENANT`] as its token tells of them.
+fn microsoft(path: &str, changes: &Value) -> (Double, Clock) {
     let said = json!({
         "iss": format!("HERE/{TENANT}/v2.0"), "tid": TENANT, "oid": OBJECT, "sub": "pairwise",
         "email": "victim@example.com", "email_verified": true, "roles": ["Data.Reader"],
     });
-    let issuer = "HERE/{tenantid}/v2.0";
-    let keys = |double: &Double, who: &str| {
-        format!(
-            "kind: microsoft, base_url: \"{}\", {who}, roles_claim: roles, roles: {{ Data.Reader: admin }}",
-            double.issuer()
-        )
-    };
-    let (double, clock) = openid("/common/v2.0", issuer, &said);
-    let ann = redeem(&provider_of(&keys(&double, "who: anyone"), &clock, WHOLE)).await.unwrap();
+    let issuer = if path == "common" { "{tenantid}" } else { path };
+    openid(&format!("/{path}/v2.0"), &format!("HERE/{issuer}/v2.0"), &with(&said, changes))
+}
+
+async fn come_from_microsoft(
+    (double, clock): &(Double, Clock),
+    keys: &str,
+) -> Result<Vouched, ProviderError> {
+    let keys =
+        format!("kind: microsoft, base_url: \"{}\", roles_claim: roles, {keys}", double.issuer());
+    redeem(&provider_of(&keys, clock, WHOLE)).await
+}
+
+#[tokio::test]
+async fn microsoft_people_are_tenant_and_object_and_their_email_is_a_claim_only() {
+    let world = microsoft("common", &json!({}));
+    let ann = come_from_microsoft(&world, "who: anyone").await.unwrap();
     assert_eq!(ann.subject, format!("{TENANT}/{OBJECT}"));
-    assert_eq!(ann.issuer, double.issuer());
+    assert_eq!(ann.issuer, world.0.issuer());
     assert_eq!((ann.email.as_deref(), ann.email_is_verified), (Some("victim@example.com"), false));
-    assert_eq!(ann.roles, ["admin"]);
-
-    let foreign = "who: { tenants: [9188040d-6c67-4c5b-b112-36a304b66dad, 11111111-2222-3333-4444-555555555555] }";
-    let other = redeem(&provider_of(&keys(&double, foreign), &clock, WHOLE)).await.unwrap();
-    assert!(!other.is_admitted);
-
-    let only = format!("who: {{ tenants: [{TENANT}] }}");
-    let own = format!("/{TENANT}/v2.0");
-    let (double, clock) = openid(&own, &format!("HERE{own}"), &said);
-    let ann = redeem(&provider_of(&keys(&double, &only), &clock, WHOLE)).await.unwrap();
-    assert!(ann.is_admitted && ann.issuer == double.issuer(), "as with all tenants");
-
     for (changes, fault) in [
         (json!({ "oid": ABSENT }), IdTokenFault::Subject),
         (json!({ "oid": "x" }), IdTokenFault::Subject),
         (json!({ "tid": "9188040d-6c67-4c5b-b112-36a304b66dad" }), IdTokenFault::Issuer),
     ] {
-        let (double, clock) = openid("/common/v2.0", issuer, &with(&said, &changes));
-        let error = redeem(&provider_of(&keys(&double, "who: anyone"), &clock, WHOLE)).await;
+        let error = come_from_microsoft(&microsoft("common", &changes), "who: anyone").await;
         assert_eq!(error.unwrap_err(), ProviderError::IdToken(fault), "{changes}");
     }
-    let edov = with(&said, &json!({ "xms_edov": true }));
-    let (double, clock) = openid("/common/v2.0", issuer, &edov);
-    let ann = redeem(&provider_of(&keys(&double, "who: anyone"), &clock, WHOLE)).await.unwrap();
-    assert!(ann.email_is_verified);
+    let edov = microsoft("common", &json!({ "xms_edov": true }));
+    assert!(come_from_microsoft(&edov, "who: anyone").await.unwrap().email_is_verified);
+}
+
+#[tokio::test]
+async fn groups_and_roles_of_microsoft_are_worth_something_in_a_listed_tenant_alone() {
+    let roles = "roles: { Data.Reader: admin }";
+    let foreign = json!({ "iss": format!("HERE/{ELSEWHERE}/v2.0"), "tid": ELSEWHERE });
+    let third = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    for (tenants, path) in [(TENANT.to_owned(), TENANT), (format!("{TENANT}, {third}"), "common")] {
+        let plain = format!("who: {{ tenants: [{tenants}] }}, {roles}");
+        let grouped = format!("who: {{ tenants: [{tenants}], groups: [Data.Reader] }}, {roles}");
+        for keys in [&plain, &grouped] {
+            let ann = come_from_microsoft(&microsoft(path, &json!({})), keys).await.unwrap();
+            assert!(ann.is_admitted && ann.roles == ["admin"], "{keys}");
+            // The app role was given by whoever administers a tenant of their own.
+            match come_from_microsoft(&microsoft(path, &foreign), keys).await {
+                Ok(eve) => assert!(!eve.is_admitted && path == "common", "{keys}"),
+                Err(error) => assert_eq!(error, ProviderError::IdToken(IdTokenFault::Issuer)),
+            }
+        }
+        let without = microsoft(path, &json!({ "roles": ["Other"] }));
+        assert!(come_from_microsoft(&without, &plain).await.unwrap().is_admitted, "{tenants}");
+        assert!(!come_from_microsoft(&without, &grouped).await.unwrap().is_admitted, "{tenants}");
+    }
 }
 
 #[tokio::test]
