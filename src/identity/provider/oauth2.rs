@@ -120,9 +120,6 @@ impl OAuth2 {
         if known.subject != subject {
             return Err(ProviderError::NoLonger("it now speaks of somebody else"));
         }
-        if let Some(refresh) = &kept.refresh {
-            self.rotation.forget(refresh);
-        }
         Ok(self.vouched(known, tokens))
     }
 

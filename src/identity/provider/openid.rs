@@ -199,7 +199,6 @@ impl OpenId {
         if vouched.subject != subject {
             return Err(ProviderError::NoLonger("it now speaks of somebody else"));
         }
-        self.rotation.forget(refresh);
         Ok(vouched)
     }
 

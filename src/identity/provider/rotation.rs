@@ -1,5 +1,6 @@
-//! Refresh tokens that replaced others and did not reach whoever keeps them: a provider that takes each one
-//! once and then fails at the next question would otherwise look as if it no longer vouched.
+//! Refresh tokens that replaced others. A provider takes each one once: should the question after it fail, or
+//! the store, the former one is what is kept, and sending it again would look as if the provider no longer
+//! vouched. Nobody says here what was stored, so what replaced a token stays known until it is pushed out.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -24,25 +25,19 @@ impl Rotation {
         found.map_or_else(|| kept.clone(), |(_, newer)| newer.clone())
     }
 
-    /// Notes what replaced a token before it is known whether the answer arrives.
+    /// Notes what replaced a token.
     pub(super) fn note(&self, kept: &SecretString, newer: Option<&SecretString>) {
-        self.forget(kept);
         let Some(newer) = newer.filter(|newer| newer.expose_secret() != kept.expose_secret())
         else {
             return;
         };
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MAX_KEPT {
-            entries.pop_front();
-        }
-        entries.push_back((digest(kept), newer.clone()));
-    }
-
-    /// The answer arrived.
-    pub(super) fn forget(&self, kept: &SecretString) {
         let digest = digest(kept);
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(former, _)| *former != digest);
+        if entries.len() >= MAX_KEPT {
+            entries.pop_front();
+        }
+        entries.push_back((digest, newer.clone()));
     }
 }
 
