@@ -25,19 +25,21 @@ enum Counter {
     Links,
     States,
     Codes,
+    Notices,
     Registrations,
     LettersOfAddress,
     LettersOfRecipient,
 }
 
 impl Counter {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::FailuresOfAddress,
         Self::FailuresOfPair,
         Self::FailuresOfAccount,
         Self::Links,
         Self::States,
         Self::Codes,
+        Self::Notices,
         Self::Registrations,
         Self::LettersOfAddress,
         Self::LettersOfRecipient,
@@ -48,7 +50,7 @@ impl Counter {
             Self::FailuresOfAddress => limits.failures_per_address,
             Self::FailuresOfPair => limits.failures_per_account_and_address,
             Self::FailuresOfAccount => limits.failures_per_account,
-            Self::Links | Self::States | Self::Codes => limits.links_per_address,
+            Self::Links | Self::States | Self::Codes | Self::Notices => limits.links_per_address,
             Self::Registrations => limits.registrations_per_address,
             Self::LettersOfAddress => limits.letters_per_address,
             Self::LettersOfRecipient => limits.letters_per_recipient,
@@ -162,6 +164,15 @@ impl Limits {
     /// [`Limited`]; nothing is counted then.
     pub fn begin_code(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
         self.count([self.mark(Counter::Codes, address.map(limit_key))])
+    }
+
+    /// As [`Limits::begin_link`], for a provider's notice that is none; counted for itself, so that people
+    /// who share a provider's address use up nothing of it, nor it of theirs.
+    ///
+    /// # Errors
+    /// [`Limited`]; nothing is counted then.
+    pub fn begin_notice(&self, address: Option<IpAddr>) -> Result<Attempt<'_, 1>, Limited> {
+        self.count([self.mark(Counter::Notices, address.map(limit_key))])
     }
 
     /// Counts an attempt to register, or to have another e-mail, whatever comes of it.

@@ -6,7 +6,9 @@ use super::{VouchError, address};
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Actor};
 use crate::identity::keys::sha256;
+use crate::identity::provider::{LogoutNotice, Provider, ProviderError};
 use crate::identity::user::Method;
+use crate::limit::Limited;
 use crate::session::Identity;
 use crate::store::{Changed, Conflict, Notice, StoreError};
 use crate::telemetry::log::Causes;
@@ -53,21 +55,16 @@ impl Accounts {
         from: &Actor,
     ) -> Result<(), VouchError> {
         let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
-        let attempt = self
-            .limits
-            .begin_link(from.address)
-            .map_err(|limited| VouchError::TooMany(limited.retry_after))?;
-        if token.is_empty() || token.len() > LONGEST_TOKEN {
-            return Err(VouchError::NoState);
-        }
-        let notice = match provider.read_logout_token(token).await {
-            Ok(notice) => notice,
-            Err(error) => {
-                tracing::warn!(provider = name, error = %Causes(&error), "a logout token is refused");
+        let limited = |limited: Limited| VouchError::TooMany(limited.retry_after);
+        // Not held meanwhile: a provider whose keys have to be fetched has guessed at nothing.
+        self.limits.begin_notice(from.address).map_err(limited)?.take_back();
+        let notice = match read(&provider, token).await {
+            Err(VouchError::NoState) => {
+                let _counted = self.limits.begin_notice(from.address);
                 return Err(VouchError::NoState);
             }
+            read => read?,
         };
-        attempt.take_back();
         let mut event = from.event(self.people.now(), "sign-out", None);
         event.detail = format!("{name}: signed out there");
         let which = Notice {
@@ -88,4 +85,20 @@ impl Accounts {
             Err(error) => Err(VouchError::Store(error)),
         }
     }
+}
+
+/// Reads a logout token. A provider that cannot be asked for its keys, or whose clock is another, is at fault
+/// itself: it may send the notice again.
+async fn read(provider: &Provider, token: &str) -> Result<LogoutNotice, VouchError> {
+    if token.is_empty() || token.len() > LONGEST_TOKEN {
+        return Err(VouchError::NoState);
+    }
+    provider.read_logout_token(token).await.map_err(|error| {
+        if matches!(error, ProviderError::IdToken(_) | ProviderError::Unsupported) {
+            let name = &*provider.settings().name;
+            tracing::warn!(provider = name, error = %Causes(&error), "a logout token is refused");
+            return VouchError::NoState;
+        }
+        error.into()
+    })
 }

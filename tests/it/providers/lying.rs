@@ -10,7 +10,7 @@ use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
 use super::{YAML, me, parameter, written};
-use crate::harness::Gateway;
+use crate::harness::{Builder, Gateway};
 use crate::raw::{Client, Response};
 use crate::upstream::Upstream;
 
@@ -21,8 +21,8 @@ struct Told {
 }
 
 /// A provider of OpenID Connect that signs whatever a test wants.
-struct Liar {
-    server: Upstream,
+pub(super) struct Liar {
+    pub(super) server: Upstream,
     told: Arc<Mutex<Told>>,
     signing: Vec<u8>,
     x: String,
@@ -30,7 +30,7 @@ struct Liar {
 }
 
 impl Liar {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let signing = pair.to_pkcs8v1().unwrap().as_ref().to_vec();
         let point = pair.public_key().as_ref();
@@ -49,10 +49,6 @@ impl Liar {
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         });
         server.answers("/.well-known/openid-configuration", written("200 OK", &metadata));
-        let keys = json!({ "keys": [
-            { "kty": "EC", "crv": "P-256", "use": "sig", "kid": "one", "alg": "ES256", "x": x, "y": y },
-        ] });
-        server.answers("/jwks", written("200 OK", &keys));
         let told: Arc<Mutex<Told>> = Arc::default();
         let saying = Arc::clone(&told);
         server.at("/token", move |mut exchange| {
@@ -66,7 +62,29 @@ impl Liar {
                 exchange.write(written("200 OK", &answer)).await.then_some(exchange)
             }
         });
-        Self { server, told, signing, x, y }
+        let liar = Self { server, told, signing, x, y };
+        liar.server.answers("/jwks", liar.keys());
+        liar
+    }
+
+    /// Its keys, as it hands them out.
+    fn keys(&self) -> String {
+        let Self { x, y, .. } = self;
+        written(
+            "200 OK",
+            &json!({ "keys": [
+            { "kty": "EC", "crv": "P-256", "use": "sig", "kid": "one", "alg": "ES256", "x": x, "y": y },
+        ] }),
+        )
+    }
+
+    /// How it is written in the configuration, with what a test adds.
+    pub(super) fn keys_of_file(&self, more: &str) -> String {
+        format!(
+            "{{ kind: oidc, issuer: \"{}\", client_id: the-client, \
+             client_secret: \"a-secret-of-tests\", who: anyone, register: true{more} }}",
+            self.server.url()
+        )
     }
 
     fn sign(&self, claims: &Value) -> String {
@@ -185,19 +203,15 @@ async fn come_back(gateway: &Gateway, liar: &Liar, make: &Make) -> (Client, Resp
 }
 
 /// A gateway whose people the liar vouches for.
+fn gateway_of(app: &Upstream, liar: &Liar) -> Builder {
+    let provider = format!("{{ corp: {} }}", liar.keys_of_file(""));
+    Gateway::builder(YAML).with("APP", &app.url()).key("providers", &provider)
+}
+
 async fn start() -> (Upstream, Liar, Gateway) {
     let (app, liar) = (Upstream::start(), Liar::start());
-    let provider = format!(
-        "{{ corp: {{ kind: oidc, issuer: \"{}\", client_id: the-client, \
-         client_secret: \"a-secret-of-tests\", who: anyone, register: true }} }}",
-        liar.server.url()
-    );
-    let gateway = Gateway::builder(YAML)
-        .with("APP", &app.url())
-        .key("providers", &provider)
-        .key("limits", "{ auth: { links_per_address: off } }")
-        .start()
-        .await;
+    let unlimited = "{ auth: { links_per_address: off } }";
+    let gateway = gateway_of(&app, &liar).key("limits", unlimited).start().await;
     (app, liar, gateway)
 }
 
@@ -238,10 +252,50 @@ fn foreign_notices(liar: &Liar, good: &Value) -> Vec<(&'static str, String)> {
         ("another event", logout("events", json!({ "https://evil.example/event": {} }))),
         ("nobody", logout("sub", json!(null))),
         ("no id", liar.sign_as("logout+jwt", &with(good.clone(), "jti", json!(null)))),
-        ("past its end", logout("exp", json!(1))),
         ("no signature", by_hand(&header, good, b"")),
         ("another's key", Liar::start().sign_as("logout+jwt", good)),
     ]
+}
+
+/// What a provider says when somebody signed out there.
+fn notice(liar: &Liar) -> Value {
+    let mut claims = liar.claims("x");
+    claims.as_object_mut().unwrap().remove("nonce");
+    claims["jti"] = json!("the-first");
+    claims["events"] = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+    claims
+}
+
+async fn notify(gateway: &Gateway, token: &str) -> u16 {
+    let form = [("logout_token", token)];
+    gateway.client().post("/auth/corp/backchannel-logout").form(&form).send().await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_whose_keys_cannot_be_had_has_guessed_at_nothing() {
+    let (app, liar) = (Upstream::start(), Liar::start());
+    let gateway = gateway_of(&app, &liar).start().await;
+    let keys = liar.keys();
+    let good = liar.sign_as("logout+jwt", &notice(&liar));
+    liar.server.answers("/jwks", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    for _ in 0..25 {
+        assert_eq!(notify(&gateway, &good).await, 502);
+    }
+    liar.server.answers("/jwks", keys);
+    gateway.pass(std::time::Duration::from_secs(31)).await;
+    let forged = Liar::start().sign_as("logout+jwt", &notice(&liar));
+    for _ in 0..20 {
+        assert_eq!(notify(&gateway, &forged).await, 400);
+    }
+    assert_eq!(notify(&gateway, &good).await, 429, "whoever made those is not listened to");
+    let guess = json!({ "token": "x", "password": "seven herons on the quay" }).to_string();
+    let guess = gateway.client().post("/auth/reset-password").body("application/json", guess);
+    assert_eq!(guess.send().await.expect(400).detail(), "RESET_PASSWORD_BAD_TOKEN");
+    gateway.pass(std::time::Duration::from_hours(1)).await;
+    let claims = with(notice(&liar), "iat", json!(gateway.clock.now().as_seconds()));
+    let end = json!(gateway.clock.now().as_seconds() + 300);
+    let good = liar.sign_as("logout+jwt", &with(claims, "exp", end));
+    assert_eq!(notify(&gateway, &good).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,18 +304,16 @@ async fn jwt_07_a_session_ends_by_a_logout_token_that_is_for_it_and_works_once()
     let vouch: Make = Box::new(|liar, claims| liar.sign(&claims));
     let (ann, answer) = come_back(&gateway, &liar, &vouch).await;
     answer.expect(204);
-    let mut claims = liar.claims("x");
-    claims.as_object_mut().unwrap().remove("nonce");
-    claims["jti"] = json!("the-first");
-    claims["events"] = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
-    let send = async |token: &str| {
-        let form = [("logout_token", token)];
-        gateway.client().post("/auth/corp/backchannel-logout").form(&form).send().await.status
-    };
+    let claims = notice(&liar);
+    let send = async |token: &str| notify(&gateway, token).await;
     for (what, token) in foreign_notices(&liar, &claims) {
         assert_eq!(send(&token).await, 400, "{what}");
         me(&ann).await;
     }
+    // The provider's own, by a clock that is not ours.
+    let late = with(claims.clone(), "exp", json!(1));
+    assert_eq!(send(&liar.sign_as("logout+jwt", &late)).await, 502);
+    me(&ann).await;
     // Good, and for somebody who is not signed in.
     let other = with(with(claims.clone(), "sub", json!("bob")), "jti", json!("of bob"));
     assert_eq!(send(&liar.sign_as("logout+jwt", &other)).await, 200);
