@@ -13,7 +13,7 @@ use super::sql::{Both, Connection};
 use super::{Migrate, StoreError};
 
 /// The schema this binary knows.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// What is said of a database without our schema.
 pub(super) const MISSING: &str =
@@ -22,19 +22,21 @@ pub(super) const MISSING: &str =
 /// Over bringing the schema up to date; PostgreSQL's own limits are lifted meanwhile.
 const MIGRATION_DEADLINE: Duration = Duration::from_mins(10);
 
-const SQLITE: [(i64, &str, &str); 5] = [
+const SQLITE: [(i64, &str, &str); 6] = [
     (1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql")),
     (2, "outbox", include_str!("../../migrations/sqlite/0002_outbox.sql")),
     (3, "providers", include_str!("../../migrations/sqlite/0003_providers.sql")),
     (4, "invitations", include_str!("../../migrations/sqlite/0004_invitations.sql")),
     (5, "inviters", include_str!("../../migrations/sqlite/0005_inviters.sql")),
+    (6, "checks", include_str!("../../migrations/sqlite/0006_checks.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 5] = [
+const POSTGRES: [(i64, &str, &str); 6] = [
     (1, "initial", include_str!("../../migrations/postgres/0001_initial.sql")),
     (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
     (3, "providers", include_str!("../../migrations/postgres/0003_providers.sql")),
     (4, "invitations", include_str!("../../migrations/postgres/0004_invitations.sql")),
     (5, "inviters", include_str!("../../migrations/postgres/0005_inviters.sql")),
+    (6, "checks", include_str!("../../migrations/postgres/0006_checks.sql")),
 ];
 
 enum State {

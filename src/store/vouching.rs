@@ -25,8 +25,6 @@ pub struct Sighting {
     pub tokens: Option<Vec<u8>>,
     /// The roles they have by it now.
     pub roles: Vec<String>,
-    /// When.
-    pub at: Timestamp,
     /// When the provider is to be asked again.
     pub next_check: Option<Timestamp>,
     /// The tokens by which it was asked, encrypted: where others are kept meanwhile, nothing is written.
@@ -67,15 +65,14 @@ impl Store {
         let Sighting { key, roles, .. } = seen;
         let written = self.pool.write(async |connection| {
             let sql = "UPDATE linked_accounts SET email = COALESCE($3, email), \
-                 tokens = $4, checked_at = $5, next_check = $6, issuer = $7 \
+                 tokens = $4, next_check = $5, issuer = $6 \
                  WHERE provider = $1 AND subject = $2 \
-                 AND ($8 IS NULL OR tokens = $8) RETURNING user_id";
+                 AND ($7 IS NULL OR tokens = $7) RETURNING user_id";
             let values = [
                 key.provider.as_str().into(),
                 key.subject.as_str().into(),
                 (&seen.email).into(),
                 Value::Bytes(seen.tokens.clone()),
-                seen.at.into(),
                 seen.next_check.into(),
                 seen.issuer.as_str().into(),
                 Value::Bytes(seen.replaces.clone()),
@@ -100,20 +97,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Gone`] when the link is gone, or other tokens are kept meanwhile.
-    pub async fn delete_vouching(
-        &self,
-        link: &LinkRow,
-        at: Timestamp,
-        event: &Event,
-    ) -> Result<(), StoreError> {
+    pub async fn delete_vouching(&self, link: &LinkRow, event: &Event) -> Result<(), StoreError> {
         let LinkKey { provider, subject } = &link.key;
         let written = self.pool.write(async |connection| {
-            let sql = "UPDATE linked_accounts SET tokens = NULL, checked_at = $3, next_check = NULL \
-                 WHERE provider = $1 AND subject = $2 AND user_id = $4 AND tokens = $5";
+            let sql = "UPDATE linked_accounts SET tokens = NULL, next_check = NULL \
+                 WHERE provider = $1 AND subject = $2 AND user_id = $3 \
+                 AND tokens IS NOT DISTINCT FROM $4";
             let values = [
                 provider.as_str().into(),
                 subject.as_str().into(),
-                at.into(),
                 link.user.into(),
                 Value::Bytes(link.tokens.clone()),
             ];

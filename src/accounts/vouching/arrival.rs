@@ -213,7 +213,6 @@ impl Accounts {
             email: vouched.email.clone(),
             tokens: sealed,
             roles: vouched.roles.clone(),
-            at: now,
             next_check,
             replaces: None,
             event: visit.actor().event(now, "grant", None),

@@ -13,7 +13,6 @@ mod recheck;
 mod state;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -27,7 +26,7 @@ pub use notice::Farewell;
 pub use state::Errand;
 
 use super::visit::Visit;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config};
 use crate::identity::provider::{Provider, ProviderError, Providers};
 
@@ -45,17 +44,16 @@ struct Inner {
     providers: ArcSwap<Providers>,
     /// By name, so that one that is slow takes no place from another; those that are configured.
     redeeming: Mutex<BTreeMap<String, Arc<Semaphore>>>,
-    /// Whether it was said that kept tokens cannot be opened.
-    has_unreadable: AtomicBool,
+    /// When kept tokens could last not be opened.
+    unreadable_at: Mutex<Option<Timestamp>>,
 }
 
 impl Vouching {
     /// Nobody vouches.
     #[must_use]
     pub fn none() -> Self {
-        let redeeming = Mutex::default();
-        let (providers, has_unreadable) = (ArcSwap::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { providers, redeeming, has_unreadable }) }
+        let (redeeming, unreadable_at) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { providers: ArcSwap::default(), redeeming, unreadable_at }) }
     }
 
     /// The providers of a configuration.

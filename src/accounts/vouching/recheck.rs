@@ -1,40 +1,59 @@
 //! Asking providers now and then whether they still vouch for the people who are signed in by them.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::{keeping, too_long};
+use super::{Vouching, keeping, too_long};
 use crate::accounts::{Accounts, Actor};
 use crate::clock::Timestamp;
-use crate::identity::provider::{Provider, ProviderError, Tokens, Vouched};
+use crate::identity::provider::{Provider, ProviderError, Providers, Tokens, Vouched};
 use crate::store::{Changed, Conflict, DueCheck, LinkRow, Sighting, StoreError};
 use crate::telemetry::log::Causes;
 
-/// Links looked at in one go: as many as are settled before [`RETRY`] though no provider answers, so that
-/// no link is taken twice.
-const BATCH: u32 = 64;
-/// Providers asked at a time.
-const AT_ONCE: usize = 8;
+/// People a provider is asked about at a time.
+const AT_ONCE: u32 = 8;
 /// Over one question.
 const ASKED_WITHIN: Duration = Duration::from_secs(30);
-/// When a provider that could not be asked is asked again, and when somebody else may ask in the place of a
-/// node that died over it.
+/// When it is asked again about somebody it could not be asked about, and when somebody else may ask in the
+/// place of a node that died over it: longer than a question takes, so no link is taken twice.
 const RETRY: Duration = Duration::from_mins(5);
+/// How long a provider that could not be reached is left alone.
+const REST: Duration = Duration::from_mins(1);
 /// How often it is looked whether somebody is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// The same where the file has no provider asked: one that was taken out may have left links.
-const LOOK_SELDOM: Duration = Duration::from_mins(1);
+/// Tokens that cannot be opened come up again after [`RETRY`] for as long as the trouble lasts.
+const TROUBLE: Duration = Duration::from_mins(15);
+
+/// Which providers are being asked. Each has a task of its own, so that one that hangs delays no other.
+#[derive(Default)]
+struct Rounds {
+    tasks: JoinSet<()>,
+    of: BTreeMap<String, AbortHandle>,
+    /// Those in force when links to all others were last looked through.
+    seen: Option<Arc<Providers>>,
+}
+
+/// Why nothing came of a question.
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    /// The provider cannot be reached.
+    #[error("the provider cannot be reached")]
+    Away,
+    /// What it said could not be written down.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 impl Accounts {
     /// Asks for as long as it is polled.
     pub async fn recheck(self) {
+        let mut rounds = Rounds::default();
         let mut is_failing = false;
         loop {
-            let asks = self.vouching.list().iter().any(|one| one.settings().recheck.is_some());
-            match self.recheck_due().await {
+            match self.begin_rounds(&mut rounds).await {
                 Ok(()) => is_failing = false,
                 // Said once: the store's own trouble is logged where it is followed.
                 Err(_) if is_failing => {}
@@ -43,27 +62,76 @@ impl Accounts {
                     tracing::warn!(error = %Causes(&error), "links could not be read");
                 }
             }
-            tokio::time::sleep(if asks { LOOK } else { LOOK_SELDOM }).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Asks the providers of everybody who is due. A link is taken by one node.
-    async fn recheck_due(&self) -> Result<(), StoreError> {
-        let now = self.people.now();
-        let due = self.people.store().find_due_checks(now, RETRY, BATCH).await?;
-        let asked = due.into_iter().filter(|due| due.has_session).map(|due| self.ask(due));
-        futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
+    /// Begins a round at every provider that has links and none under way.
+    async fn begin_rounds(&self, rounds: &mut Rounds) -> Result<(), StoreError> {
+        // A panic has been reported where it happened.
+        while rounds.tasks.try_join_next().is_some() {}
+        rounds.of.retain(|_, task| !task.is_finished());
+        let store = self.people.store();
+        let configured = self.vouching.inner.providers.load_full();
+        let is_changed = rounds.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &configured));
+        let linked = store.list_linked_providers().await?;
+        for provider in &linked {
+            // One that was taken out of the file vouches for nobody, whether or not it was asked before.
+            if is_changed && configured.get(provider).is_none() {
+                store.update_checks_due(provider, self.people.now()).await?;
+            }
+        }
+        rounds.seen = Some(configured);
+        for provider in linked {
+            // What ended is not put off until a provider that hangs has been waited for.
+            let is_over = is_changed && self.vouching.get(&provider).is_none();
+            if is_over || !rounds.of.contains_key(&provider) {
+                let round = self.clone().ask_all(provider.clone());
+                rounds.of.insert(provider, rounds.tasks.spawn(round));
+            }
+        }
         Ok(())
     }
 
-    async fn ask(&self, due: DueCheck) {
-        let link = due.link;
-        let settled = match self.vouching.get(&link.key.provider) {
-            None => self.end_vouching(&link, "no longer configured").await,
-            Some(provider) if provider.settings().recheck.is_none() => {
-                self.people.store().delete_check(&link).await
+    /// Asks a provider about everybody who is due there, and rests where it cannot be reached. A link is taken
+    /// by one node.
+    async fn ask_all(self, provider: String) {
+        loop {
+            let now = self.people.now();
+            let store = self.people.store();
+            let due = match store.find_due_checks(&provider, now, RETRY, AT_ONCE).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::warn!(provider, error = %Causes(&error), "links could not be read");
+                    break;
+                }
+            };
+            let asked = futures_util::future::join_all(due.iter().map(|due| self.ask(due))).await;
+            if asked.contains(&false) {
+                break;
             }
-            Some(provider) => self.ask_provider(&provider, &link).await,
+            if asked.len() < AT_ONCE as usize {
+                return;
+            }
+        }
+        tokio::time::sleep(REST).await;
+    }
+
+    /// Whether the provider could be reached.
+    async fn ask(&self, due: &DueCheck) -> bool {
+        let link = &due.link;
+        let settled = match self.vouching.get(&link.key.provider) {
+            None => self.end_vouching(link, "no longer configured").await,
+            Some(provider) if provider.settings().recheck.is_none() => {
+                self.people.store().delete_check(link).await
+            }
+            // Asked at the next sign-in.
+            Some(_) if !due.has_session => Ok(()),
+            Some(provider) => match self.ask_provider(&provider, link).await {
+                Err(Unsettled::Away) => return false,
+                Err(Unsettled::Store(error)) => Err(error),
+                Ok(()) => Ok(()),
+            },
         };
         match settled {
             // Signed in anew, unlinked or deleted meanwhile.
@@ -73,15 +141,16 @@ impl Accounts {
                 "what a provider said could not be written down"
             ),
         }
+        true
     }
 
     async fn ask_provider(
         &self,
         provider: &Arc<Provider>,
         link: &LinkRow,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Unsettled> {
         let Some(tokens) = keeping::open(&self.sessions, &link.key, link.tokens.as_deref()) else {
-            if !self.vouching.inner.has_unreadable.swap(true, Ordering::Relaxed) {
+            if self.vouching.is_news(self.people.now()) {
                 let provider = &*link.key.provider;
                 tracing::warn!(
                     provider,
@@ -95,19 +164,22 @@ impl Accounts {
         let answer = answer.unwrap_or_else(|_| Err(too_long()));
         match answer {
             Ok(vouched) if is_still(link, &vouched) => {
-                self.see_again(provider, link, tokens, &vouched).await
+                self.see_again(provider, link, tokens, &vouched).await?;
             }
-            Ok(_) => self.end_vouching(link, "no longer among `who`").await,
+            Ok(_) => self.end_vouching(link, "no longer among `who`").await?,
             Err(error) if error.vouches_no_longer() => {
-                self.end_vouching(link, "no longer vouched for").await
+                self.end_vouching(link, "no longer vouched for").await?;
             }
-            Err(ProviderError::NothingToAskBy) => self.people.store().delete_check(link).await,
+            Err(ProviderError::NothingToAskBy) => self.people.store().delete_check(link).await?,
             Err(error) => {
                 let provider = &*link.key.provider;
                 tracing::warn!(provider, error = %Causes(&error), "a provider could not be asked");
-                Ok(())
+                if matches!(error, ProviderError::Unreachable(_)) {
+                    return Err(Unsettled::Away);
+                }
             }
         }
+        Ok(())
     }
 
     async fn see_again(
@@ -127,7 +199,6 @@ impl Accounts {
             email: vouched.email.clone(),
             tokens: sealed,
             roles: vouched.roles.clone(),
-            at: now,
             next_check,
             replaces: link.tokens.clone(),
             event: Actor::default().event(now, "grant", None),
@@ -140,12 +211,20 @@ impl Accounts {
 
     /// Takes away what the link gave and ends the sessions that came from it, here at once.
     async fn end_vouching(&self, link: &LinkRow, why: &str) -> Result<(), StoreError> {
-        let now = self.people.now();
-        let mut event = Actor::default().event(now, "sign-out", None);
+        let mut event = Actor::default().event(self.people.now(), "sign-out", None);
         event.detail = format!("{}: {why}", link.key.provider);
-        self.people.store().delete_vouching(link, now, &event).await?;
+        self.people.store().delete_vouching(link, &event).await?;
         self.sessions.apply(&Changed::User(link.user));
         Ok(())
+    }
+}
+
+impl Vouching {
+    /// Whether tokens that cannot be opened are news: of one trouble it is said once.
+    fn is_news(&self, now: Timestamp) -> bool {
+        let last = &self.inner.unreadable_at;
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        last.is_none_or(|last| now.since(last) > TROUBLE)
     }
 }
 
@@ -164,4 +243,17 @@ fn is_still(link: &LinkRow, vouched: &Vouched) -> bool {
     let is_same = vouched.subject == link.key.subject
         && link.issuer.as_ref().is_none_or(|issuer| *issuer == vouched.issuer);
     is_same && vouched.is_admitted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_cannot_be_opened_are_told_of_once_a_trouble() {
+        let (vouching, begun) = (Vouching::none(), Timestamp::from_seconds(1_000_000));
+        let told = [0, 5, 10, 24, 40, 45]
+            .map(|minute| vouching.is_news(begun.after(Duration::from_mins(minute))));
+        assert_eq!(told, [true, false, false, false, true, false]);
+    }
 }

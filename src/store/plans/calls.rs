@@ -157,7 +157,6 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
         email: None,
         tokens: None,
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        at: AT,
         next_check: Some(AT),
         replaces: None,
         event: event(),
@@ -171,7 +170,9 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
         ..session(user.id)
     };
     store.insert_session(&SignIn { session, replaces: None, event: event() }).await?;
-    store.find_due_checks(AT, Duration::from_secs(1), 10).await?;
+    store.list_linked_providers().await?;
+    store.update_checks_due(&key.provider, AT).await?;
+    store.find_due_checks(&key.provider, AT, Duration::from_secs(1), 10).await?;
     let notice =
         Notice { provider: "corp", subject: None, session: Some("s"), once: ([8; 32], AT) };
     store.delete_noticed_sessions(&notice, &event()).await?;
@@ -180,7 +181,7 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     store.update_link(&Sighting { tokens: sealed.clone(), ..seen(&["staff"]) }).await?;
     let link = LinkRow { tokens: sealed, ..link };
     store.delete_check(&link).await?;
-    store.delete_vouching(&link, AT, &event()).await?;
+    store.delete_vouching(&link, &event()).await?;
     store.insert_spent(&[9; 32], AT).await?;
     let unlinking = Unlinking {
         user: user.id,

@@ -320,7 +320,11 @@ async fn accounts_made_by_a_provider_keep_the_rules_of_accounts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_change_while_the_gateway_runs() {
-    let site = Site::start(json!({ "ann": person("ann@corp.example", &["nights"]) })).await;
+    let users = json!({
+        "ann": person("ann@corp.example", &["nights"]),
+        "bob": person("bob@corp.example", &[]),
+    });
+    let site = Site::start(users).await;
     let ann = site.sign_in("ann").await;
     ann.get("/night/x").send().await.expect(200);
     // What is linked is not offered to be linked.
@@ -330,16 +334,18 @@ async fn providers_change_while_the_gateway_runs() {
     site.gateway.reload("nights: night", "days: night");
     let again = site.sign_in("ann").await;
     again.get("/night/x").send().await.expect(403);
+    let own = site.gateway.person("own").sign_in().await;
+    site.link(&own, "bob").await;
     site.gateway.reload("corp:", "firm:");
     let client = site.gateway.client();
     client.get("/auth/corp/authorize").send().await.expect(404);
     let page = client.visit("/auth/login").send().await.expect(200).text();
     assert!(page.contains("firm&#x2f;authorize"), "{page}");
     // What was linked is shown by its name, and may be taken away: there is a password.
-    let account = again.visit("/auth/account").send().await.expect(200).text();
+    let account = own.visit("/auth/account").send().await.expect(200).text();
     assert!(account.contains("associate&#x2f;corp&#x2f;unlink"), "{account}");
     assert!(account.contains("associate&#x2f;firm&#x2f;authorize"), "{account}");
-    again.get("/x").send().await.expect(200);
+    own.get("/x").send().await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

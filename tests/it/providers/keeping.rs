@@ -17,7 +17,7 @@ use crate::upstream::Upstream;
 const HOURLY: &str = "who: { domains: [corp.example] }, register: true, recheck: 1h";
 
 /// Waits until a session is over.
-async fn is_over(client: &Client) -> bool {
+pub(super) async fn is_over(client: &Client) -> bool {
     for _ in 0..250 {
         if client.get("/auth/users/me").send().await.status == 401 {
             return true;
@@ -88,20 +88,40 @@ async fn oid_08_whom_a_provider_no_longer_vouches_for_is_signed_out_within_the_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_configured_no_more_vouches_for_nobody() {
+async fn a_provider_that_is_configured_no_more_vouches_for_nobody_from_then_on() {
+    for recheck in ["1h", "off"] {
+        let users = json!({
+            "ann": person("ann@corp.example", &["nights"]),
+            "bob": person("bob@corp.example", &["nights"]),
+        });
+        let who = format!("who: {{ domains: [corp.example] }}, register: true, recheck: {recheck}");
+        let site = Site::start_with(users, &who, |builder| builder).await;
+        let ann = site.sign_in("ann").await;
+        let own = site.gateway.person("own").sign_in().await;
+        site.link(&own, "bob").await;
+        assert!(has_role(&own, true).await);
+        site.gateway.reload("{ corp: {", "{ firm: {");
+        assert!(is_over(&ann).await, "{recheck}");
+        assert!(has_role(&own, false).await, "{recheck}: the session is a password's");
+        let events = site.wait_for_events("sign-out", 1).await;
+        assert_eq!((events.len(), &*events[0].detail), (1, "corp: no longer configured"));
+        let revoked = site.wait_for_events("revoke", 2).await;
+        assert!(revoked.iter().all(|event| event.detail == "night by corp"), "{revoked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_missing_at_the_start_vouches_for_nobody() {
     let users = json!({ "ann": person("ann@corp.example", &["nights"]) });
-    let site = Site::start_with(users, HOURLY, |builder| {
-        builder.key("sessions", "{ idle: 12h, lifetime: 12h }")
-    })
-    .await;
+    let site = Site::start_with(users, "who: anyone, register: true, recheck: off", |b| b).await;
     let ann = site.sign_in("ann").await;
-    site.gateway.reload("{ corp: {", "{ firm: {");
-    me(&ann).await;
-    site.gateway.pass(Duration::from_secs(3_601)).await;
-    assert!(is_over(&ann).await);
-    let events = site.wait_for_events("sign-out", 1).await;
-    assert_eq!(events[0].detail, "corp: no longer configured");
-    assert_eq!(site.events("revoke").await[0].detail, "night by corp");
+    let Site { provider: _provider, gateway, upstream: _upstream } = site;
+    let written = std::fs::read_to_string(&gateway.file).unwrap();
+    std::fs::write(&gateway.file, written.replace("{ corp: {", "{ firm: {")).unwrap();
+    let gateway = gateway.restart_with(&[]).await;
+    let client = gateway.client();
+    client.set_cookie("portcullis", &ann.cookie("portcullis").unwrap());
+    assert!(is_over(&client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ impl Liar {
                 exchange.read_body().await;
                 let answer = json!({
                     "access_token": "an-access-token", "token_type": "Bearer", "expires_in": 60,
-                    "id_token": told.id_token,
+                    "id_token": told.id_token, "refresh_token": "a-refresh-token",
                 });
                 exchange.write(written("200 OK", &answer)).await.then_some(exchange)
             }
@@ -98,7 +98,12 @@ impl Liar {
         encode(&header, claims, &EncodingKey::from_ec_der(&self.signing)).unwrap()
     }
 
-    fn claims(&self, nonce: &str) -> Value {
+    /// What it says the next time somebody redeems a code.
+    pub(super) fn says(&self, claims: &Value) {
+        self.told.lock().unwrap().id_token = self.sign(claims);
+    }
+
+    pub(super) fn claims(&self, nonce: &str) -> Value {
         let now = Clock::system().now().as_seconds();
         json!({
             "iss": self.server.url(), "aud": "the-client", "sub": "ann", "iat": now, "exp": now + 300,

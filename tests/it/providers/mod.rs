@@ -11,6 +11,7 @@ mod journeys;
 mod keeping;
 mod lying;
 mod ownership;
+mod rounds;
 mod services;
 mod streams;
 

@@ -31,7 +31,7 @@ impl Site {
     }
 
     /// Links somebody's account at the provider as a script does.
-    async fn link(&self, client: &Client, login: &str) {
+    pub(super) async fn link(&self, client: &Client, login: &str) {
         let asked = client.get(LINK).send().await.expect(200).json();
         let back = self.callback(asked["authorization_url"].as_str().unwrap(), login).await;
         client.get(&back).send().await.expect(200);

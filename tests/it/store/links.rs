@@ -26,6 +26,8 @@ contract! {
     sessions_of_a_provider_end_by_person_and_by_its_session
     a_check_is_taken_once_and_only_for_living_sessions
     roles_of_a_provider_are_checked_in_sessions_of_any_kind
+    links_to_one_provider_are_due_for_themselves
+    a_provider_that_is_gone_is_due_wherever_it_gave_anything
     each_role_a_provider_gives_or_takes_is_recorded
     what_may_come_once_comes_once
 }
@@ -46,6 +48,19 @@ fn unlinking<'a>(user: &User, subject: &'a str) -> Unlinking<'a> {
     }
 }
 
+fn seen(subject: &str, roles: &[&str]) -> Sighting {
+    Sighting {
+        key: key(subject),
+        issuer: "https://corp.example".to_owned(),
+        email: None,
+        tokens: Some(b"sealed".to_vec()),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        next_check: None,
+        replaces: None,
+        event: event("grant"),
+    }
+}
+
 impl Bed {
     fn link_to(&self, subject: &str) -> NewLink {
         let email = Some(format!("{subject}@corp.example"));
@@ -54,20 +69,6 @@ impl Bed {
 
     async fn link(&self, user: &User, subject: &str) {
         self.store.insert_link(user.id, &self.link_to(subject), &event("link")).await.unwrap();
-    }
-
-    fn seen(&self, subject: &str, roles: &[&str]) -> Sighting {
-        Sighting {
-            key: key(subject),
-            issuer: "https://corp.example".to_owned(),
-            email: None,
-            tokens: Some(b"sealed".to_vec()),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            at: self.clock.now(),
-            next_check: None,
-            replaces: None,
-            event: event("grant"),
-        }
     }
 
     async fn sign_in_by(&self, user: &User, subject: &str, sid: &str) -> SessionRow {
@@ -151,7 +152,7 @@ async fn an_account_nobody_verified_is_handed_over_bare(bed: Bed) {
     let ann = bed.add(&made).await;
     let session = bed.sign_in(&ann).await;
     bed.link(&ann, "intruder").await;
-    bed.store.update_link(&bed.seen("intruder", &["admin"])).await.unwrap();
+    bed.store.update_link(&seen("intruder", &["admin"])).await.unwrap();
     let token = portcullis::store::UserToken {
         kind: portcullis::store::TokenKind::Reset,
         user: ann.id,
@@ -182,7 +183,7 @@ async fn a_letter_to_a_new_password_takes_what_is_linked_at_providers(bed: Bed) 
         let made = NewUser { is_verified, is_active: true, ..new_user(name) };
         let user = bed.add(&made).await;
         bed.link(&user, name).await;
-        bed.store.update_link(&bed.seen(name, &["admin"])).await.unwrap();
+        bed.store.update_link(&seen(name, &["admin"])).await.unwrap();
         let token = portcullis::store::UserToken {
             kind: portcullis::store::TokenKind::Reset,
             user: user.id,
@@ -204,7 +205,7 @@ async fn a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked(be
     for (name, is_signed_in, kept) in [("ann", false, 0), ("bob", true, 1)] {
         let user = bed.person(name).await;
         bed.link(&user, name).await;
-        bed.store.update_link(&bed.seen(name, &["admin"])).await.unwrap();
+        bed.store.update_link(&seen(name, &["admin"])).await.unwrap();
         let session = bed.sign_in_by(&user, name, name).await;
         let token = portcullis::store::UserToken {
             kind: portcullis::store::TokenKind::Verify,
@@ -255,30 +256,30 @@ async fn roles_of_providers_count_beside_those_of_operators_and_are_replaced_alo
     assert_eq!(held().await, std::slice::from_ref(&grant));
     let before = bed.changed().await.len();
     let see = async |seen: &Sighting| bed.store.update_link(seen).await;
-    assert_eq!(see(&bed.seen("1", &["staff", "night"])).await.unwrap(), Some(ann.id));
-    assert_eq!(see(&bed.seen("2", &["night"])).await.unwrap(), Some(ann.id));
+    assert_eq!(see(&seen("1", &["staff", "night"])).await.unwrap(), Some(ann.id));
+    assert_eq!(see(&seen("2", &["night"])).await.unwrap(), Some(ann.id));
     assert_eq!(bed.changed().await.len(), before + 2);
     assert_eq!(held().await, [forever("night"), forever("staff")]);
-    assert_eq!(see(&bed.seen("1", &["night", "staff"])).await.unwrap(), None);
-    let other = Sighting { replaces: Some(b"older".to_vec()), ..bed.seen("1", &[]) };
+    assert_eq!(see(&seen("1", &["night", "staff"])).await.unwrap(), None);
+    let other = Sighting { replaces: Some(b"older".to_vec()), ..seen("1", &[]) };
     assert_eq!(refused(see(&other).await), Conflict::Gone);
     assert_eq!(bed.changed().await.len(), before + 2, "nothing is another");
     let given = bed.store.list_provider_roles(ann.id).await.unwrap();
     let corp = |role: &str| (role.to_owned(), "corp".to_owned());
     assert_eq!(given, [corp("night"), corp("staff")]);
     assert_eq!(bed.store.count_grants(bed.clock.now()).await.unwrap()["staff"], 1);
-    let other = Sighting { replaces: Some(b"sealed".to_vec()), ..bed.seen("1", &[]) };
+    let other = Sighting { replaces: Some(b"sealed".to_vec()), ..seen("1", &[]) };
     assert_eq!(see(&other).await.unwrap(), Some(ann.id));
     assert_eq!(held().await, [forever("night"), grant.clone()]);
     assert_eq!(bed.store.list_grants(ann.id).await.unwrap(), [grant]);
-    assert_eq!(refused(bed.store.update_link(&bed.seen("9", &[])).await), Conflict::Gone);
+    assert_eq!(refused(bed.store.update_link(&seen("9", &[])).await), Conflict::Gone);
 }
 
 async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays(bed: Bed) {
     let ann = bed.person("ann").await;
     bed.link(&ann, "1").await;
     bed.link(&ann, "2").await;
-    bed.store.update_link(&bed.seen("1", &["night"])).await.unwrap();
+    bed.store.update_link(&seen("1", &["night"])).await.unwrap();
     let (own, other) = (bed.sign_in_by(&ann, "1", "a").await, bed.sign_in_by(&ann, "1", "b").await);
     let second = bed.sign_in_by(&ann, "2", "c").await;
     let unlink = async |subject: &str| {
@@ -356,12 +357,10 @@ async fn sessions_of_a_provider_end_by_person_and_by_its_session(bed: Bed) {
     assert_eq!(end(Some("1"), None).await.unwrap(), [b.id]);
     assert_eq!(end(Some("1"), None).await.unwrap(), [[0; 32]; 0]);
     let c = bed.sign_in_by(&ann, "1", "c").await;
-    bed.store.update_link(&bed.seen("1", &["night"])).await.unwrap();
+    bed.store.update_link(&seen("1", &["night"])).await.unwrap();
     let link = bed.links_of(&ann).await.remove(0);
     let later = LinkRow { tokens: Some(b"others".to_vec()), ..link.clone() };
-    let end = async |link: &LinkRow| {
-        bed.store.delete_vouching(link, bed.clock.now(), &event("sign-out")).await
-    };
+    let end = async |link: &LinkRow| bed.store.delete_vouching(link, &event("sign-out")).await;
     assert_eq!(refused(end(&later).await), Conflict::Gone);
     assert!(bed.lives(&c).await, "signed in anew meanwhile");
     end(&link).await.unwrap();
@@ -381,10 +380,10 @@ async fn a_check_is_taken_once_and_only_for_living_sessions(bed: Bed) {
     let hour = Duration::from_hours(1);
     let due = bed.clock.now().after(hour);
     for subject in ["1", "2"] {
-        let seen = Sighting { next_check: Some(due), ..bed.seen(subject, &[]) };
+        let seen = Sighting { next_check: Some(due), ..seen(subject, &[]) };
         bed.store.update_link(&seen).await.unwrap();
     }
-    let take = async || bed.store.find_due_checks(bed.clock.now(), hour, 10).await.unwrap();
+    let take = async || bed.store.find_due_checks("corp", bed.clock.now(), hour, 10).await.unwrap();
     assert_eq!(take().await, []);
     bed.clock.advance(hour);
     let taken = take().await;
@@ -404,12 +403,12 @@ async fn roles_of_a_provider_are_checked_in_sessions_of_any_kind(bed: Bed) {
     let hour = Duration::from_hours(1);
     let seen = |subject: &str, roles: &[&str]| Sighting {
         next_check: Some(bed.clock.now().after(hour)),
-        ..bed.seen(subject, roles)
+        ..seen(subject, roles)
     };
     bed.store.update_link(&seen("1", &["night"])).await.unwrap();
     bed.store.update_link(&seen("2", &[])).await.unwrap();
     let take = async || {
-        let taken = bed.store.find_due_checks(bed.clock.now(), hour, 10).await.unwrap();
+        let taken = bed.store.find_due_checks("corp", bed.clock.now(), hour, 10).await.unwrap();
         let taken = taken.into_iter().map(|due| (due.link.key.subject, due.has_session));
         taken.collect::<Vec<_>>()
     };
@@ -431,14 +430,74 @@ async fn roles_of_a_provider_are_checked_in_sessions_of_any_kind(bed: Bed) {
     assert_eq!(take().await, [], "never to be asked again");
 }
 
+async fn links_to_one_provider_are_due_for_themselves(bed: Bed) {
+    let ann = bed.person("ann").await;
+    let mut keys = vec![key("1")];
+    for provider in ["alpha", "omega"] {
+        keys.push(LinkKey { provider: provider.to_owned(), subject: "1".to_owned() });
+    }
+    for key in &keys {
+        let link = NewLink { key: key.clone(), ..bed.link_to("1") };
+        bed.store.insert_link(ann.id, &link, &event("link")).await.unwrap();
+        let seen = Sighting { key: key.clone(), ..seen("1", &["night"]) };
+        let seen = Sighting { next_check: Some(bed.clock.now()), ..seen };
+        bed.store.update_link(&seen).await.unwrap();
+    }
+    assert_eq!(bed.store.list_linked_providers().await.unwrap(), ["alpha", "corp", "omega"]);
+    let take = async |provider: &str| {
+        let hour = Duration::from_hours(1);
+        let due = bed.store.find_due_checks(provider, bed.clock.now(), hour, 10).await.unwrap();
+        due.into_iter().map(|due| due.link.key).collect::<Vec<_>>()
+    };
+    assert_eq!(take("corp").await, keys[..1]);
+    assert_eq!(take("corp").await, []);
+    assert_eq!(take("omega").await, keys[2..]);
+}
+
+async fn a_provider_that_is_gone_is_due_wherever_it_gave_anything(bed: Bed) {
+    let (ann, bob, eve) =
+        (bed.person("ann").await, bed.person("bob").await, bed.person("eve").await);
+    for (user, subject) in [(&ann, "roles"), (&bob, "session"), (&eve, "nothing")] {
+        bed.link(user, subject).await;
+    }
+    // No tokens are kept of either, so nobody was ever to be asked.
+    let given = Sighting { tokens: None, ..seen("roles", &["night"]) };
+    bed.store.update_link(&given).await.unwrap();
+    let session = bed.sign_in_by(&bob, "session", "s").await;
+    let hour = Duration::from_hours(1);
+    let take = async || bed.store.find_due_checks("corp", bed.clock.now(), hour, 10).await.unwrap();
+    assert_eq!(take().await, []);
+    bed.store.update_checks_due("other", bed.clock.now()).await.unwrap();
+    assert_eq!(take().await, []);
+    bed.store.update_checks_due("corp", bed.clock.now()).await.unwrap();
+    let mut due = take().await;
+    due.sort_by(|a, b| a.link.key.cmp(&b.link.key));
+    let found: Vec<_> = due.iter().map(|due| (&*due.link.key.subject, due.has_session)).collect();
+    assert_eq!(found, [("roles", false), ("session", true)]);
+    for due in &due {
+        bed.store.delete_vouching(&due.link, &event("sign-out")).await.unwrap();
+    }
+    assert_eq!(bed.store.list_provider_roles(ann.id).await.unwrap(), []);
+    assert!(!bed.lives(&session).await);
+    bed.store.update_checks_due("corp", bed.clock.now()).await.unwrap();
+    assert_eq!(take().await, [], "nothing is left");
+    // A link without tokens that is not to be asked about by any is left alone as well.
+    bed.sign_in_by(&bob, "session", "t").await;
+    bed.store.update_checks_due("corp", bed.clock.now()).await.unwrap();
+    let link = take().await.remove(0).link;
+    bed.store.delete_check(&link).await.unwrap();
+    bed.clock.advance(hour);
+    assert_eq!(take().await, []);
+}
+
 async fn each_role_a_provider_gives_or_takes_is_recorded(bed: Bed) {
     let ann = bed.person("ann").await;
     bed.link(&ann, "1").await;
     for roles in [&["night", "staff"][..], &["night", "staff"], &["night"]] {
-        bed.store.update_link(&bed.seen("1", roles)).await.unwrap();
+        bed.store.update_link(&seen("1", roles)).await.unwrap();
     }
     let link = bed.links_of(&ann).await.remove(0);
-    bed.store.delete_vouching(&link, bed.clock.now(), &event("sign-out")).await.unwrap();
+    bed.store.delete_vouching(&link, &event("sign-out")).await.unwrap();
     let events = bed.store.list_events(Some(ann.id), 50).await.unwrap();
     let mut told: Vec<_> = events
         .iter()

@@ -112,8 +112,8 @@ fn said(subject: &str) -> StagedLink {
 impl Bed {
     /// Has an account at a provider, which gives a role and has sent tokens, linked.
     async fn linked(&self, user: &User, subject: &str) {
-        let (at, email) = (self.clock.now(), None);
-        let link = NewLink { key: key(subject), issuer: None, email, linked_at: at };
+        let (linked_at, email) = (self.clock.now(), None);
+        let link = NewLink { key: key(subject), issuer: None, email, linked_at };
         self.store.insert_link(user.id, &link, &event("link")).await.unwrap();
         let seen = Sighting {
             key: key(subject),
@@ -121,7 +121,6 @@ impl Bed {
             email: None,
             tokens: Some(b"sealed".to_vec()),
             roles: vec!["staff".to_owned()],
-            at,
             next_check: None,
             replaces: None,
             event: event("grant"),
