@@ -152,8 +152,6 @@ pub struct FieldMap {
     pub email: Option<String>,
     /// Whether it is verified; only `true` counts.
     pub email_verified: Option<String>,
-    /// A name to be called by.
-    pub username: Option<String>,
     /// First name.
     pub first_name: Option<String>,
     /// Last name.

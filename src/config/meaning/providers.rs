@@ -202,7 +202,6 @@ struct Preset {
     auth: ClientAuth,
     scopes: [&'static str; 2],
     email_verified: Option<&'static str>,
-    username: Option<&'static str>,
     first_name: &'static str,
     last_name: Option<&'static str>,
 }
@@ -217,7 +216,6 @@ const fn preset(word: PresetWord) -> Preset {
             auth: ClientAuth::Post,
             scopes: ["identify", "email"],
             email_verified: Some("verified"),
-            username: Some("username"),
             first_name: "global_name",
             last_name: None,
         },
@@ -230,7 +228,6 @@ const fn preset(word: PresetWord) -> Preset {
             auth: ClientAuth::Post,
             scopes: ["public_profile", "email"],
             email_verified: None,
-            username: None,
             first_name: "first_name",
             last_name: Some("last_name"),
         },
@@ -256,7 +253,6 @@ fn read_plain(written: &ProviderFile, at: &Cursor<'_>) -> Option<OAuth2> {
         subject: path(&fields.subject, Some("id")).unwrap_or_default(),
         email: path(&fields.email, Some("email")),
         email_verified: path(&fields.email_verified, known.and_then(|k| k.email_verified)),
-        username: path(&fields.username, known.and_then(|k| k.username)),
         first_name: path(&fields.first_name, known.map(|k| k.first_name)),
         last_name: path(&fields.last_name, known.and_then(|k| k.last_name)),
     };

@@ -107,8 +107,6 @@ pub(in crate::config) struct Fields {
     pub(in crate::config) email: Option<Text<spelling::FieldPath>>,
     /// Whether it is verified. Default: none, it never is.
     pub(in crate::config) email_verified: Option<Text<spelling::FieldPath>>,
-    /// A name to be called by.
-    pub(in crate::config) username: Option<Text<spelling::FieldPath>>,
     /// First name.
     pub(in crate::config) first_name: Option<Text<spelling::FieldPath>>,
     /// Last name.

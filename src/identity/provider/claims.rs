@@ -22,7 +22,6 @@ pub(super) struct Person {
     pub(super) email: Option<String>,
     pub(super) email_is_verified: bool,
     pub(super) profile: Profile,
-    pub(super) username: Option<String>,
     pub(super) groups: Vec<String>,
 }
 
@@ -48,7 +47,6 @@ pub(super) fn standard(
         email: by.and_then(|source| email(source.get("email"))),
         email_is_verified: by.is_some_and(|source| is_true(source.get("email_verified"))),
         profile: Profile { first_name: first_name.or(whole), last_name, ..Profile::default() },
-        username: text("preferred_username").or_else(|| text("nickname")),
         groups: self::groups(groups),
     }
 }
@@ -68,7 +66,6 @@ pub(super) fn mapped(
             last_name: shown(at(&fields.last_name)),
             ..Profile::default()
         },
-        username: shown(at(&fields.username)),
         groups: self::groups(groups.and_then(|path| json::find(answer, path))),
     }
 }

@@ -77,7 +77,6 @@ impl GitHub {
             email,
             email_is_verified,
             profile: Profile { first_name: claims::shown(user.get("name")), ..Profile::default() },
-            username: claims::shown(user.get("login")),
             groups: teams.iter().filter_map(team).collect(),
         };
         let organisations = organisations.iter().filter_map(login).collect();

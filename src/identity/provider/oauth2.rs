@@ -173,7 +173,6 @@ impl OAuth2 {
             email: person.email,
             email_is_verified: person.email_is_verified,
             profile: person.profile,
-            username: person.username,
             roles: admission::roles(&self.settings.roles, &groups, folds_groups),
             is_admitted,
             tokens,

@@ -317,14 +317,13 @@ impl OpenId {
             person.email_is_verified = claims::is_true(said.id_token.get("xms_edov"));
         }
         let is_admitted = self.admits(&person, said, tenant);
-        let Person { email, email_is_verified, profile, username, groups } = person;
+        let Person { email, email_is_verified, profile, groups } = person;
         Ok(Vouched {
             issuer: self.place.name.clone(),
             subject,
             email,
             email_is_verified,
             profile,
-            username,
             roles: admission::roles(&self.settings.roles, &groups, self.folds_groups()),
             is_admitted,
             session_id: token::session(&said.id_token).map(str::to_owned),

@@ -20,8 +20,6 @@ pub struct Vouched {
     pub email_is_verified: bool,
     /// Names, cut to 100 characters, without control characters.
     pub profile: Profile,
-    /// A name to be called by, for display. Nothing that may identify anybody.
-    pub username: Option<String>,
     /// Roles of this gateway that the person's groups stand for, sorted, each once.
     pub roles: Vec<String>,
     /// Whether the person is among the provider's `who`.

@@ -44,7 +44,7 @@ providers:
     userinfo: "${PROVIDER}/me"
     client_id: quay
     client_secret: "a-secret-of-tests"
-    fields: { subject: id, username: login, first_name: first, last_name: last }
+    fields: { subject: id, first_name: first, last_name: last }
     roles_claim: groups
     who: anyone
     register: true
