@@ -11,7 +11,7 @@ use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
 use super::vouching::account_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, see_other, store_failure};
-use crate::accounts::vouching::{Departure, is_offered};
+use crate::accounts::vouching::Departure;
 use crate::accounts::{ChangeError, Confirmed, Mistake};
 use crate::session::Identity;
 use crate::store::Conflict;
@@ -132,9 +132,6 @@ impl Portal {
         provider: &str,
         confirmed: Confirmed,
     ) -> Result<Answer, Failure> {
-        if !is_offered(visit) {
-            return Err(Failure::new(StatusCode::NOT_FOUND));
-        }
         let confirmed = Some(confirmed);
         let label = self.label(provider);
         let going = Departure { provider, confirmed, query: &Form::default(), scopes: &[] };

@@ -89,3 +89,20 @@ async fn with_a_cookie_domain_one_signs_in_at_one_place_for_all() {
     wiki.set_cookie("portcullis", &auth.cookie("portcullis").unwrap());
     wiki.get("/x").send().await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_leave_for_a_provider_from_the_host_that_it_sends_them_back_to_alone() {
+    let upstream = Upstream::start();
+    let hub = "{ hub: { kind: github, client_id: us, client_secret: hush, who: anyone } }";
+    let builder = Gateway::builder(YAML).with("APP", &upstream.url()).key("providers", hub);
+    let gateway = builder.start().await;
+    gateway.person("ann").create().await;
+    for (host, status) in [("auth.example.com", 200), ("wiki.example.com", 404)] {
+        let client = gateway.client().with_host(host);
+        client.get("/auth/hub/authorize").send().await.expect(status);
+        let fields = [("username", "ann@example.com"), ("password", crate::harness::PASSWORD)];
+        client.post("/auth/cookie/login").form(&fields).send().await.expect(204);
+        let answer = client.get("/auth/associate/hub/authorize").send().await.expect(status);
+        assert_eq!(answer.all("set-cookie").is_empty(), status == 404, "{host}");
+    }
+}

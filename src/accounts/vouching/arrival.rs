@@ -256,6 +256,7 @@ impl Accounts {
             ) => SignInOutcome::Error,
             Err(
                 VouchError::Unknown
+                | VouchError::BadScope
                 | VouchError::Refused(_)
                 | VouchError::NoCode
                 | VouchError::NoState

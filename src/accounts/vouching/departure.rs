@@ -5,7 +5,7 @@ use url::Url;
 
 use super::linking::who_links;
 use super::state::{Errand, Making, State};
-use super::{VouchError, address};
+use super::{VouchError, address, is_offered};
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Confirmed};
 use crate::identity::provider::Authorization;
@@ -34,20 +34,16 @@ pub struct Gone {
     pub cookies: Vec<HeaderValue>,
 }
 
-/// Scopes that a request may ask for beside the configured ones.
-const MOST_SCOPES: usize = 20;
-/// Characters of one.
-const LONGEST_SCOPE: usize = 128;
-
 impl Accounts {
-    /// Sends a browser to a provider. Nothing is written: what is to be known when it comes back goes with
-    /// it, sealed.
+    /// Sends a browser to a provider, from the host that it comes back to. Nothing is written: what is to be
+    /// known when it comes back goes with it, sealed.
     ///
     /// # Errors
     /// [`VouchError`].
     pub async fn depart(&self, visit: &Visit, going: Departure<'_>) -> Result<Gone, VouchError> {
         let Departure { provider: name, confirmed, query, scopes } = going;
-        let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
+        let provider = self.vouching.get(name).filter(|_| is_offered(visit));
+        let provider = provider.ok_or(VouchError::Unknown)?;
         let errand = match confirmed {
             None => Errand::SignIn,
             Some(_) => who_links(visit).map(|_| Errand::Link)?,
@@ -68,20 +64,11 @@ impl Accounts {
             nonce: &fresh.nonce,
             challenge: &Making::challenge(&fresh.verifier),
             redirect_uri: &redirect_uri,
-            extra_scopes: &checked_scopes(scopes),
+            extra_scopes: scopes,
         };
-        let url = provider.authorization(&authorization).await.map_err(VouchError::Provider)?;
+        let url = provider.authorization(&authorization).await?;
         Ok(Gone { url, cookies: fresh.cookies })
     }
-}
-
-/// The scopes asked for, those that are none left out (RFC 6749 section 3.3).
-fn checked_scopes(asked: &[String]) -> Vec<String> {
-    let is_scope = |text: &str| {
-        let is_character = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        (1..=LONGEST_SCOPE).contains(&text.len()) && text.bytes().all(is_character)
-    };
-    asked.iter().filter(|text| is_scope(text)).take(MOST_SCOPES).cloned().collect()
 }
 
 /// The query of a request that sends somebody away, with the scopes it asks for.

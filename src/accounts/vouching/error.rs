@@ -18,6 +18,9 @@ pub enum VouchError {
     /// There is no provider of this name.
     #[error("there is no such provider")]
     Unknown,
+    /// What is asked for beside the configured scopes is none, or too much.
+    #[error("a scope is none")]
+    BadScope,
     /// The provider sent an error instead of a code: its name, if it is one.
     #[error("the provider refused")]
     Refused(Option<String>),
@@ -82,6 +85,7 @@ impl From<ProviderError> for VouchError {
                 Self::BadCode(error)
             }
             ProviderError::MixUp => Self::BadCode(error),
+            ProviderError::Scope => Self::BadScope,
             ProviderError::Refused(_)
             | ProviderError::IdToken(_)
             | ProviderError::Clock { .. }
@@ -144,6 +148,7 @@ impl VouchError {
             Self::NotAdmitted => Some("LOGIN_BAD_CREDENTIALS"),
             Self::NotVerified => Some("LOGIN_USER_NOT_VERIFIED"),
             Self::Unknown
+            | Self::BadScope
             | Self::NoCode
             | Self::OtherPerson
             | Self::Anonymous
@@ -172,6 +177,7 @@ impl VouchError {
             Self::NotVerified => Text::of("vouching-not-verified"),
             Self::Provider(_) => Text::of("vouching-failed").with("provider", provider),
             Self::Unknown
+            | Self::BadScope
             | Self::Anonymous
             | Self::TooMany(_)
             | Self::Unrecognised
@@ -202,7 +208,8 @@ impl VouchError {
                 tracing::info!(provider, error = %Causes(error), "a code was not good");
                 StatusCode::BAD_REQUEST
             }
-            Self::Refused(_)
+            Self::BadScope
+            | Self::Refused(_)
             | Self::NoCode
             | Self::NoState
             | Self::OldState

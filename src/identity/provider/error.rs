@@ -32,6 +32,9 @@ pub enum ProviderError {
         /// The token's.
         theirs: Timestamp,
     },
+    /// More than [`super::MAX_EXTRA_SCOPES`] scopes, or one that is none (RFC 6749 section 3.3).
+    #[error("a scope that was asked for is none, or there are too many")]
+    Scope,
     /// There is nothing to ask by: no refresh token, or an access token that is over.
     #[error("no token was kept by which the provider could be asked")]
     NothingToAskBy,
@@ -60,6 +63,7 @@ impl ProviderError {
             | Self::MixUp
             | Self::IdToken(_)
             | Self::Clock { .. }
+            | Self::Scope
             | Self::NothingToAskBy
             | Self::Unreachable(_)
             | Self::Status(_)

@@ -106,7 +106,7 @@ pub struct Authorization<'a> {
     pub challenge: &'a str,
     /// Where the browser comes back to.
     pub redirect_uri: &'a str,
-    /// Asked for beside the configured scopes.
+    /// Asked for beside the configured scopes; each may be several, between spaces.
     pub extra_scopes: &'a [String],
 }
 
@@ -140,10 +140,14 @@ fn request(
     scopes: &[&str],
     asked: &Authorization<'_>,
     further: &[(&str, &str)],
-) -> Url {
+) -> Result<Url, ProviderError> {
     let mut scopes = scopes.to_vec();
-    for scope in asked.extra_scopes.iter().filter(|scope| is_scope(scope)).take(MAX_EXTRA_SCOPES) {
-        if !scopes.contains(&scope.as_str()) {
+    let extra = asked.extra_scopes.iter().flat_map(|text| text.split(' '));
+    for (count, scope) in extra.filter(|scope| !scope.is_empty()).enumerate() {
+        if count >= MAX_EXTRA_SCOPES || !is_scope(scope) {
+            return Err(ProviderError::Scope);
+        }
+        if !scopes.contains(&scope) {
             scopes.push(scope);
         }
     }
@@ -162,13 +166,12 @@ fn request(
     }
     query.extend_pairs(further);
     drop(query);
-    url
+    Ok(url)
 }
 
-/// RFC 6749 section 3.3.
+/// RFC 6749 section 3.3; as long as one of the file may be.
 fn is_scope(text: &str) -> bool {
-    let is_inner = |byte: u8| byte == 0x21 || (0x23..=0x7e).contains(&byte) && byte != 0x5c;
-    !text.is_empty() && text.len() <= 200 && text.bytes().all(is_inner)
+    text.len() <= 200 && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 /// Somebody who vouches for people.
@@ -211,7 +214,7 @@ impl Provider {
     /// Where a browser is sent to sign in.
     ///
     /// # Errors
-    /// Those of discovery.
+    /// [`ProviderError::Scope`], and those of discovery.
     pub async fn authorization(&self, asked: &Authorization<'_>) -> Result<Url, ProviderError> {
         match &self.speech {
             Speech::OpenId(openid) => openid.authorization(asked).await,

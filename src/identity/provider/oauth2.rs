@@ -75,7 +75,7 @@ impl OAuth2 {
         }
     }
 
-    pub(super) fn authorization(&self, asked: &Authorization<'_>) -> Url {
+    pub(super) fn authorization(&self, asked: &Authorization<'_>) -> Result<Url, ProviderError> {
         let scopes: Vec<&str> = self.settings.scopes.iter().map(String::as_str).collect();
         request(self.authorize(), &self.settings.client_id, &scopes, asked, &[])
     }

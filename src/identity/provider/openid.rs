@@ -166,7 +166,7 @@ impl OpenId {
             Flavour::Google | Flavour::Microsoft | Flavour::GitLab | Flavour::Standard => {}
         }
         let endpoint = &metadata.value.authorization;
-        Ok(request(endpoint, &self.settings.client_id, &scopes, asked, &further))
+        request(endpoint, &self.settings.client_id, &scopes, asked, &further)
     }
 
     pub(super) async fn redeem(&self, asked: &Redemption<'_>) -> Result<Vouched, ProviderError> {

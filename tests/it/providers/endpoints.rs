@@ -10,7 +10,7 @@ use super::{Site, flow_cookies, me, parameter, path_of, person, with_parameter};
 async fn a_front_end_signs_somebody_in_as_it_does_with_fastapi_users() {
     let site = Site::start(json!({ "ann": person("Ann@corp.example", &["nights"]) })).await;
     let client = site.gateway.client();
-    let asked = client.get("/auth/corp/authorize?scopes=profile&scopes=b%20ad&scopes=phone");
+    let asked = client.get("/auth/corp/authorize?scopes=profile&scopes=openid%20phone");
     let asked = asked.send().await.expect(200);
     assert_eq!(asked.header("cache-control"), Some("no-store"));
     let url = asked.json()["authorization_url"].as_str().unwrap().to_owned();
@@ -20,6 +20,9 @@ async fn a_front_end_signs_somebody_in_as_it_does_with_fastapi_users() {
     assert_eq!(parameter(&url, "scope"), "openid email profile groups offline_access phone");
     let back = format!("http://{}/auth/corp/callback", site.gateway.address);
     assert_eq!(parameter(&url, "redirect_uri"), back);
+    for none in ["scopes=%22", "scopes=phone&scopes=b%C3%A4d", &"scopes=a&".repeat(21)] {
+        client.get(&format!("/auth/corp/authorize?{none}")).send().await.expect(400);
+    }
     let cookies = asked.all("set-cookie");
     assert!(cookies.len() == 1 && cookies[0].starts_with("portcullis-flow-"), "{cookies:?}");
     for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"] {

@@ -6,7 +6,7 @@ use super::*;
 async fn a_browser_is_sent_with_everything_that_binds_its_way_back() {
     let (double, clock) = world();
     let provider = oidc(&double, &clock);
-    let extra = ["groups", "openid", "two words", "", "a\"b"].map(str::to_owned);
+    let extra = ["groups", "openid", "phone  email", ""].map(str::to_owned);
     let url = provider.authorization(&asked(&extra)).await.unwrap();
     assert!(url.as_str().starts_with(&format!("{}/authorize?tenant=1&", double.issuer())));
     let query: Vec<(String, String)> = url.query_pairs().into_owned().skip(1).collect();
@@ -17,11 +17,18 @@ async fn a_browser_is_sent_with_everything_that_binds_its_way_back() {
         ("state", "the-state"),
         ("code_challenge", "the-challenge"),
         ("code_challenge_method", "S256"),
-        ("scope", "openid email profile offline_access groups"),
+        ("scope", "openid email profile offline_access groups phone"),
         ("nonce", "the-nonce"),
         ("prompt", "consent"),
     ];
     assert_eq!(query, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let many = ["a b c d e f g h i j k l m n o p q r s t u"].map(str::to_owned);
+    let none = ["a\"b".to_owned(), "b\u{e4}d".to_owned(), "a\tb".to_owned(), "x".repeat(201)];
+    for refused in none.iter().chain(&many) {
+        let error =
+            provider.authorization(&asked(std::slice::from_ref(refused))).await.unwrap_err();
+        assert_eq!(error, ProviderError::Scope, "{refused}");
+    }
     let keys = format!("kind: oidc, issuer: \"{}\", recheck: off, {WHO}", double.issuer());
     let quiet = provider_of(&keys, &clock, WHOLE).authorization(&asked(&[])).await.unwrap();
     assert!(!quiet.as_str().contains("offline_access") && !quiet.as_str().contains("consent"));
