@@ -125,12 +125,17 @@ impl<'a> SessionBody<'a> {
 
 /// An answer with a JSON body. A body that cannot be written is an unplanned failure.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failure> {
-    let mut answer = Answer::new(Full::new(Bytes::from(serde_json::to_vec(body)?)));
+    Ok(written(status, serde_json::to_vec(body)?.into()))
+}
+
+/// An answer with a body of JSON that is written already.
+pub(super) fn written(status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Answer::new(Full::new(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(answer)
+    answer
 }
 
 /// One complaint about a body, in the shape of `FastAPI`'s 422.

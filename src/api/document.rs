@@ -1,5 +1,9 @@
 //! The document of the API (`OpenAPI` 3.1), made of the same tables that requests are read by.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::Method;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -12,8 +16,26 @@ use super::operation::{Gives, Operation, Takes, endpoints};
 use super::shape::{Field, Kind, Null, Shape};
 use crate::config::Config;
 
-/// The document as it is true of a configuration.
-pub(super) fn of(config: &Config) -> Value {
+/// The document, written once for each configuration.
+#[derive(Default)]
+pub(super) struct Document {
+    last: ArcSwapOption<(Arc<Config>, Bytes)>,
+}
+
+impl Document {
+    /// As it is true of a configuration.
+    pub(super) fn of(&self, config: &Arc<Config>) -> Result<Bytes, serde_json::Error> {
+        let last = self.last.load();
+        if let Some((_, text)) = last.as_deref().filter(|(of, _)| Arc::ptr_eq(of, config)) {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(serde_json::to_vec(&write(config))?);
+        self.last.store(Some(Arc::new((Arc::clone(config), text.clone()))));
+        Ok(text)
+    }
+}
+
+fn write(config: &Config) -> Value {
     let mut writer = Writer::new();
     let mut paths = Map::new();
     let providers = config.providers.iter().map(|provider| provider.name.as_str());
@@ -252,11 +274,12 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
         Access::Anybody => false,
         Access::SignedIn | Access::Superuser => true,
     };
-    let has_body = match operation.takes {
-        Takes::Nothing => false,
-        Takes::Json(_) | Takes::Login | Takes::Notice => true,
+    // A provider's notice that does not fit is a bad one.
+    let (has_body, has_fields) = match operation.takes {
+        Takes::Nothing => (false, false),
+        Takes::Notice => (true, false),
+        Takes::Json(_) | Takes::Login => (true, true),
     };
-    let is_json = matches!(operation.takes, Takes::Json(_));
     let bad = if operation.codes.is_empty() {
         "The request contradicts itself".to_owned()
     } else {
@@ -277,7 +300,7 @@ fn refusals(endpoint: &Endpoint, operation: &Operation) -> Vec<(u16, String)> {
         ),
         (408, has_body, "The body took too long"),
         (413, has_body, "The body is too large"),
-        (422, is_json || has_body, "The body does not fit; `detail` lists why"),
+        (422, has_fields, "The body does not fit; `detail` lists why"),
         (429, operation.is_limited, "Too many attempts; `Retry-After` says when to come again"),
         (502, operation.asks_provider, "The provider failed"),
         (503, true, "The database cannot be asked at the moment"),
@@ -302,5 +325,33 @@ mod tests {
         assert_eq!(properties.len(), CHANGE.fields().count());
         assert_eq!(properties["password"]["type"], json!(["string", "null"]));
         assert_eq!(properties["is_active"]["type"], "boolean");
+    }
+    fn config() -> Arc<Config> {
+        let text = "upstreams: { app: \"http://127.0.0.1:3000\" }\nproviders:\n  corp: { kind: oidc, \
+             issuer: \"https://id.example.com\", client_id: us, who: anyone }\n";
+        let none = std::collections::BTreeMap::<String, String>::new();
+        Arc::new(crate::config::load_text(text, std::path::Path::new("p.yaml"), &none).unwrap())
+    }
+
+    #[test]
+    fn the_document_is_written_once_for_each_configuration() {
+        let (document, one, other) = (Document::default(), config(), config());
+        let first = document.of(&one).unwrap();
+        assert_eq!(first.as_ptr(), document.of(&one).unwrap().as_ptr());
+        assert_ne!(first.as_ptr(), document.of(&other).unwrap().as_ptr());
+    }
+
+    #[test]
+    fn refusals_are_those_that_come() {
+        let document = write(&config());
+        let answers =
+            |path: &str, method: &str| document["paths"][path][method]["responses"].clone();
+        let tells = |answers: &Value, code: &str| answers["400"].to_string().contains(code);
+        let notice = answers("/auth/corp/backchannel-logout", "post");
+        assert!(notice["413"].is_object() && notice["422"].is_null(), "{notice}");
+        assert!(answers("/auth/jwt/login", "post")["422"].is_object());
+        let arrived = answers("/auth/corp/callback", "get");
+        assert!(tells(&arrived, "LOGIN_USER_NOT_VERIFIED"), "{arrived}");
+        assert!(tells(&answers("/auth/register", "post"), "INVITATION_BAD_TOKEN"));
     }
 }

@@ -23,7 +23,8 @@ use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::json;
 
-use self::bodies::{Complaint, SessionBody, TokenBody, json, unprocessable};
+use self::bodies::{Complaint, SessionBody, TokenBody, json, unprocessable, written};
+use self::document::Document;
 use self::endpoint::{Access, Backend, Endpoint};
 use crate::accounts::visit::{
     Answer, Visit, clear_kept_pages, empty, form_failure, portal_address, segments_below,
@@ -44,6 +45,7 @@ use crate::web::target::Target;
 #[derive(Clone)]
 pub struct Api {
     accounts: Accounts,
+    document: Arc<Document>,
 }
 
 /// Whether a request is the API's: an address of it below `portal.path`, or one of the exact shapes
@@ -74,8 +76,8 @@ fn find(
 impl Api {
     /// Endpoints over accounts.
     #[must_use]
-    pub const fn new(accounts: Accounts) -> Self {
-        Self { accounts }
+    pub fn new(accounts: Accounts) -> Self {
+        Self { accounts, document: Arc::default() }
     }
 
     /// Answers a request that [`claims`] said is the API's (others get 404).
@@ -126,7 +128,9 @@ impl Api {
                 Some((identity, _)) => json(StatusCode::OK, &SessionBody::of(identity)),
                 None => json(StatusCode::OK, &json!({"authenticated": false})),
             },
-            (Endpoint::Document, _) => json(StatusCode::OK, &document::of(&visit.config)),
+            (Endpoint::Document, _) => {
+                Ok(written(StatusCode::OK, self.document.of(&visit.config)?))
+            }
             (Endpoint::Register, _) => self.register(visit, body).await,
             (Endpoint::Link(kind), _) => self.use_link(visit, *kind, body).await,
             (Endpoint::Letter(kind), _) => self.ask_for_letter(visit, *kind, body).await,

@@ -245,7 +245,11 @@ fn sign_out() -> Operation {
 fn register() -> Operation {
     Operation {
         gives: (201, Gives::User),
-        codes: &["REGISTER_USER_ALREADY_EXISTS", "REGISTER_INVALID_PASSWORD"],
+        codes: &[
+            "REGISTER_USER_ALREADY_EXISTS",
+            "REGISTER_INVALID_PASSWORD",
+            "INVITATION_BAD_TOKEN",
+        ],
         leads_to: &["user", "change_user", "delete_user"],
         ..post("register", "Makes an account, where that is open", &REGISTER)
     }
@@ -334,6 +338,7 @@ const ARRIVING: &[&str] = &[
     "OAUTH_NOT_AVAILABLE_EMAIL",
     "OAUTH_USER_ALREADY_EXISTS",
     "LOGIN_BAD_CREDENTIALS",
+    "LOGIN_USER_NOT_VERIFIED",
 ];
 
 #[cfg(test)]
