@@ -13,10 +13,12 @@ use super::yaml::spelling::{ProviderName, Spelling as _};
 use crate::web::authority::Host;
 
 /// Names that would stand where an address of the gateway's own does.
-const TAKEN: [&str; 32] = [
+const TAKEN: [&str; 34] = [
     "account",
     "admin",
     "associate",
+    "authorize",
+    "callback",
     "continue",
     "cookie",
     "data",

@@ -1,7 +1,8 @@
 //! Signing in by a provider that vouches for somebody: a browser is sent away with a sealed state and comes
 //! back with a code; what the provider then says leads to an account.
 //!
-//! What a provider speaks stands in `identity::provider`. Kept out: how an answer is written.
+//! What a provider speaks stands in `identity::provider`. Kept out: pages and JSON; what both answer when
+//! nothing came of it is said once, in `error`.
 
 mod arrival;
 mod departure;

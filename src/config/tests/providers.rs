@@ -164,7 +164,7 @@ fn whom_a_provider_may_vouch_for_has_to_be_said_in_words_its_kind_knows() {
 #[test]
 fn names_and_addresses_of_providers_are_checked() {
     let anyone = "client_id: us, client_secret: hush, who: anyone";
-    for name in ["login", "users", "jwt", "associate"] {
+    for name in ["login", "users", "jwt", "associate", "authorize", "callback"] {
         let text = format!("{APP}providers: {{ {name}: {{ {OIDC}, who: anyone }} }}");
         assert_mistakes(&[(&text, &format!("providers.{name}"), "own addresses")]);
     }

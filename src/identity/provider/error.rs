@@ -71,23 +71,6 @@ impl ProviderError {
             | Self::Unsupported => false,
         }
     }
-
-    /// Whether the provider is at fault, or the way to it (502), and not what the browser brought.
-    #[must_use]
-    pub fn is_providers(&self) -> bool {
-        match self {
-            Self::Unreachable(_)
-            | Self::Status(_)
-            | Self::Malformed(_)
-            | Self::IdToken(_)
-            | Self::Clock { .. } => true,
-            Self::Refused(_)
-            | Self::NoLonger(_)
-            | Self::MixUp
-            | Self::NothingToAskBy
-            | Self::Unsupported => false,
-        }
-    }
 }
 
 /// Why a signed token is not good.

@@ -218,19 +218,7 @@ impl Provider {
     pub async fn authorization(&self, asked: &Authorization<'_>) -> Result<Url, ProviderError> {
         match &self.speech {
             Speech::OpenId(openid) => openid.authorization(asked).await,
-            Speech::OAuth2(plain) => Ok(plain.authorization(asked)),
-        }
-    }
-
-    /// Checks the `iss` of a callback (RFC 9207): for one that brought an error, since [`Self::redeem`]
-    /// checks it by itself.
-    ///
-    /// # Errors
-    /// [`ProviderError::MixUp`], and those of discovery.
-    pub async fn check_callback(&self, iss: Option<&str>) -> Result<(), ProviderError> {
-        match &self.speech {
-            Speech::OpenId(openid) => openid.check_callback(iss).await,
-            Speech::OAuth2(plain) => plain.check_callback(iss),
+            Speech::OAuth2(plain) => plain.authorization(asked),
         }
     }
 

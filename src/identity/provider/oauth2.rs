@@ -82,7 +82,7 @@ impl OAuth2 {
 
     /// A provider without discovery announces no issuer, so one that is named can only be held against
     /// the address that the browser was sent to.
-    pub(super) fn check_callback(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+    fn check_callback(&self, iss: Option<&str>) -> Result<(), ProviderError> {
         let Some(iss) = iss else { return Ok(()) };
         let is_there =
             Url::parse(iss).is_ok_and(|issuer| issuer.origin() == self.authorize().origin());

@@ -137,7 +137,7 @@ impl OpenId {
     }
 
     /// Checks a callback's `iss` (RFC 9207 section 2.4).
-    pub(super) async fn check_callback(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+    async fn check_callback(&self, iss: Option<&str>) -> Result<(), ProviderError> {
         let metadata = self.metadata().await?;
         let is_good = match iss {
             Some(iss) => self.expected_issuer().is_named(iss),
@@ -378,7 +378,6 @@ impl OpenId {
         self.with_keys(&metadata.value, |keys, expected| {
             let said = token::check_logout_token(&token, keys, expected)?;
             Ok(LogoutNotice {
-                issuer: self.place.name.clone(),
                 subject: said.subject.map(str::to_owned),
                 session: said.session.map(str::to_owned),
                 id: said.id.to_owned(),

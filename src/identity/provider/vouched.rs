@@ -37,7 +37,7 @@ pub struct Tokens {
     pub access: SecretString,
     /// For the next access token. `None` where none came: one from before stays good.
     pub refresh: Option<SecretString>,
-    /// What names the session when signing out there.
+    /// Says who signed in. Read when it comes, and not kept.
     pub id_token: Option<SecretString>,
     /// End of the access token, if the provider said.
     pub expires_at: Option<Timestamp>,
@@ -46,8 +46,6 @@ pub struct Tokens {
 /// What a back-channel logout token says. At least one of subject and session is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogoutNotice {
-    /// As [`Vouched::issuer`].
-    pub issuer: String,
     /// As [`Vouched::subject`]: all sessions of this person, if `session` is absent.
     pub subject: Option<String>,
     /// As [`Vouched::session_id`]: this session only.

@@ -124,8 +124,7 @@ async fn a_callback_that_another_issuer_answers_is_refused_before_the_code_is_se
         provider.redeem(redemption(None, &verifier)).await.unwrap_err(),
         ProviderError::MixUp
     );
-    assert_eq!(provider.check_callback(None).await, Err(ProviderError::MixUp));
-    assert_eq!(provider.check_callback(Some(&own)).await, Ok(()));
+    assert!(provider.redeem(redemption(Some(&own), &verifier)).await.is_ok());
 }
 
 #[tokio::test]
@@ -249,7 +248,10 @@ async fn answers_of_a_hostile_provider_are_refused_and_leak_nothing() {
     for reply in replies {
         double.answers("/token", reply.clone());
         let error = redeem(&provider).await.expect_err("hostile");
-        assert!(error.is_providers(), "{error}: {reply:?}");
+        assert!(
+            !matches!(error, ProviderError::Refused(_) | ProviderError::NoLonger(_)),
+            "{error}: {reply:?}"
+        );
         assert!(!format!("{error} {error:?}").contains(CANARY), "{error:?}");
     }
     assert!(elsewhere.seen("/stolen").is_empty(), "no redirect is followed");

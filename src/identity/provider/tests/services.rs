@@ -224,7 +224,8 @@ async fn github_errors_sent_as_successes_are_errors_and_a_revoked_token_is_the_e
         provider.redeem(redemption(Some("https://evil.example/login/oauth"), &verifier)).await;
     assert_eq!(mixed.unwrap_err(), ProviderError::MixUp);
     let own = format!("{}/login/oauth", double.issuer());
-    assert_eq!(provider.check_callback(Some(&own)).await, Ok(()));
+    let told = provider.redeem(redemption(Some(&own), &verifier)).await.unwrap_err();
+    assert_eq!(told, ProviderError::Refused("bad_verification_code".to_owned()), "it got there");
     assert!(provider.logout_url("https://app.example.com/").await.is_none());
     assert_eq!(provider.read_logout_token("x").await, Err(ProviderError::Unsupported));
 }
