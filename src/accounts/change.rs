@@ -13,7 +13,7 @@ use super::proof::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
-use crate::store::{Author, Changed, Conflict, Flag, StoreError, UserChange};
+use crate::store::{Author, Changed, Conflict, Flag, StoreError, Superuser, UserChange};
 
 /// What is to be different about an account, as entered: nothing is normalised or checked yet. `None`
 /// leaves a field as it is.
@@ -217,13 +217,17 @@ impl People {
         Ok(changed.map(drop)?)
     }
 
-    /// Deletes an account with everything that is its own.
+    /// Deletes an account with everything that is its own, as an operator.
     ///
     /// # Errors
     /// [`Mistake`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`].
     pub async fn delete(&self, id: Uuid, actor: &Actor) -> Result<(), Mistake> {
+        self.delete_by(id, Author::Operator(actor.superuser), actor).await
+    }
+
+    async fn delete_by(&self, id: Uuid, author: Author, actor: &Actor) -> Result<(), Mistake> {
         let event = actor.event(self.now(), "delete", Some(id));
-        Ok(self.store().delete_user(id, &event).await?)
+        Ok(self.store().delete_user(id, author, &event).await?)
     }
 }
 
@@ -275,9 +279,9 @@ impl Accounts {
             }
             self.people.check_domain(&row, user)?;
         }
-        let author = Author::Operator(Some(by.session().id));
-        let (changed, letters) =
-            self.people.change(user, change, author, &acting(by, from)).await?;
+        let actor = acting(by, from);
+        let author = Author::Operator(actor.superuser);
+        let (changed, letters) = self.people.change(user, change, author, &actor).await?;
         self.sessions.apply(&Changed::User(user.id));
         self.note_letters(letters);
         Ok(changed)
@@ -295,7 +299,11 @@ impl Accounts {
     ) -> Result<(), ChangeError> {
         let user = self.own(identity).await?;
         self.confirm_owner((identity, &user), confirmation, from).await?;
-        self.delete_other(user.id, identity, from).await
+        let author = Author::Owner(identity.session().id);
+        let actor = Actor { name: user.email, ..from.clone() };
+        self.people.delete_by(user.id, author, &actor).await?;
+        self.sessions.apply(&Changed::User(user.id));
+        Ok(())
     }
 
     /// Deletes an account as a superuser, with everything that is its own.
@@ -388,5 +396,6 @@ const RECENT: Duration = Duration::from_mins(5);
 
 pub(super) fn acting(by: &Identity, from: &Actor) -> Actor {
     let user = by.user();
-    Actor { name: user.email.to_string(), account: Some(user.id), ..from.clone() }
+    let superuser = Superuser { account: user.id, session: by.session().id };
+    Actor { name: user.email.to_string(), superuser: Some(superuser), ..from.clone() }
 }

@@ -12,7 +12,7 @@ use crate::identity::hashing::Busy;
 use crate::identity::password::Rejected;
 use crate::identity::user::{Profile, User, fold_email, is_username, normalise_email};
 use crate::session::OpenError;
-use crate::store::{Conflict, Event, NewUser, StoreError};
+use crate::store::{Conflict, Event, NewUser, StoreError, Superuser};
 use crate::web::language::Language;
 
 /// Who acts, from where; it goes into the event.
@@ -20,8 +20,8 @@ use crate::web::language::Language;
 pub struct Actor {
     /// An e-mail, `cli`, or empty.
     pub name: String,
-    /// The account of a superuser who acts on something of others.
-    pub account: Option<Uuid>,
+    /// The superuser who acts on something of others.
+    pub superuser: Option<Superuser>,
     /// The client's address.
     pub address: Option<IpAddr>,
     /// `User-Agent`; cut at 256 characters when written.

@@ -102,7 +102,7 @@ impl People {
             last_name: row.profile.last_name,
             roles: row.roles,
             invited_by: actor.name.clone(),
-            inviter: actor.account,
+            inviter: actor.superuser.map(|by| by.account),
             created_at: now,
             expires_at: now.after(self.rules().invitation_lifetime),
         };
@@ -120,7 +120,8 @@ impl People {
             Way::Hand => None,
         };
         let letter = letter.as_ref().map(|letter| (letter, MOST_LETTERS));
-        let is_added = self.store().insert_invitation(&invitation, letter, &event).await?;
+        let (store, by) = (self.store(), actor.superuser);
+        let is_added = store.insert_invitation(&invitation, by, letter, &event).await?;
         Ok(is_added.then_some(invitation))
     }
 
@@ -176,12 +177,12 @@ impl People {
     /// Takes an invitation back; says whether there was one.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::NoSuperuser`].
     pub async fn revoke_invitation(&self, id: Uuid, actor: &Actor) -> Result<bool, StoreError> {
         let Some(found) = self.store().find_invitation(id).await? else { return Ok(false) };
         let mut event = actor.event(self.now(), "invitation-revoked", None);
         event.detail = told(&found);
-        self.store().delete_invitation(id, &event).await
+        self.store().delete_invitation(id, actor.superuser, &event).await
     }
 
     /// What the link of an invitation would do; spends nothing.
@@ -271,14 +272,14 @@ impl Accounts {
     /// Takes an invitation back, on behalf of a superuser; says whether there was one.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`Mistake`].
     pub async fn revoke_invitation(
         &self,
         id: Uuid,
         by: &Identity,
         from: &Actor,
-    ) -> Result<bool, StoreError> {
-        self.people.revoke_invitation(id, &acting(by, from)).await
+    ) -> Result<bool, Mistake> {
+        Ok(self.people.revoke_invitation(id, &acting(by, from)).await?)
     }
 
     /// As [`Accounts::accept_invitation`], and signs in with a cookie; `replaces` is the session that this

@@ -237,7 +237,7 @@ impl Visit {
         let agent = self.headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Actor {
             name: String::new(),
-            account: None,
+            superuser: None,
             address: self.client.address,
             agent: String::from_utf8_lossy(agent).into_owned(),
             language: self.language(),

@@ -13,7 +13,7 @@ use super::shape::INVITE;
 use crate::accounts::visit::{Answer, Visit, empty, store_failure};
 use crate::accounts::{Guest, InviteError, Mistake};
 use crate::session::Identity;
-use crate::store::{Conflict, Invitation};
+use crate::store::Invitation;
 use crate::web::failure::Failure;
 use crate::web::form::RequestBody;
 
@@ -83,10 +83,6 @@ impl Api {
                 let reason = "it is not the name of a role";
                 unprocessable(&[Complaint::Unfit("roles", reason, role)])
             }
-            // Whoever invites was a superuser when the call came.
-            InviteError::Mistake(Mistake::Conflict(Conflict::Gone)) => {
-                Failure::new(StatusCode::FORBIDDEN)
-            }
             InviteError::Mistake(other) => mistake_failure(other, &INVITING, email),
         })?;
         json(StatusCode::CREATED, &InvitationBody::of(&invitation))
@@ -102,7 +98,8 @@ impl Api {
         let missing = || Failure::new(StatusCode::NOT_FOUND);
         let id = id.ok_or_else(missing)?;
         let revoked = self.accounts.revoke_invitation(id, by, &visit.actor()).await;
-        if !revoked.map_err(store_failure)? {
+        let refused = |mistake| mistake_failure(mistake, &INVITING, String::new());
+        if !revoked.map_err(refused)? {
             return Err(missing());
         }
         Ok(empty(StatusCode::NO_CONTENT))

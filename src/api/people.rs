@@ -195,7 +195,10 @@ pub(super) fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) ->
             let reason = "it is longer than 200 characters or holds a control character";
             unprocessable(&[Complaint::Unfit(field, reason, String::new())])
         }
-        Mistake::Closed => Failure::new(StatusCode::FORBIDDEN),
+        // Whoever acts was a superuser when the call came.
+        Mistake::Closed | Mistake::Conflict(Conflict::NoSuperuser) => {
+            Failure::new(StatusCode::FORBIDDEN)
+        }
         Mistake::Password(reason) => refused_password(codes, &reason.to_string()),
         Mistake::TooMany(after) => Failure::too_many(after),
         Mistake::Conflict(Conflict::Email) => bad(codes.exists),

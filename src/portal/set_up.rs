@@ -132,6 +132,7 @@ impl Portal {
                 | Conflict::Gone
                 | Conflict::Verified
                 | Conflict::Linked
+                | Conflict::NoSuperuser
                 | Conflict::LastWayIn,
             ) => {
                 shown.error = Some(Text::of("cannot-store"));

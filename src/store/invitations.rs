@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::sql::{Both, Connection, Row, values};
 use super::{
-    Conflict, Event, Invitation, NewLetter, NewUser, Store, StoreError, events, outbox, users,
+    Conflict, Event, Invitation, NewLetter, NewUser, Store, StoreError, Superuser, events, outbox,
+    users,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::User;
@@ -28,18 +29,19 @@ impl Store {
     /// there is to be one; `false`, and nothing is added, when the outbox holds `most` letters already.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Email`] where there is an account with this e-mail,
-    /// [`Conflict::Gone`] where whoever invites is no active superuser any more.
+    /// [`StoreError`]; [`Conflict::Email`] where there is an account with this e-mail;
+    /// [`Conflict::NoSuperuser`].
     pub async fn insert_invitation(
         &self,
         invitation: &Invitation,
+        by: Option<Superuser>,
         letter: Option<(&NewLetter<'_>, u32)>,
         event: &Event,
     ) -> Result<bool, StoreError> {
         let written = self.pool.write(async |connection| {
-            if let Some(inviter) = invitation.inviter {
+            if let Some(by) = by {
                 // Before the invitations, as everybody holds them who changes an account.
-                users::hold_superuser(connection, inviter).await?;
+                users::hold_superuser(connection, by).await?;
             }
             connection.run(HOLD).await?;
             let folded = invitation.email_folded.as_str();
@@ -137,9 +139,17 @@ impl Store {
     /// Takes an invitation back; `false` when there is none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_invitation(&self, id: Uuid, event: &Event) -> Result<bool, StoreError> {
+    /// [`StoreError`]; [`Conflict::NoSuperuser`].
+    pub async fn delete_invitation(
+        &self,
+        id: Uuid,
+        by: Option<Superuser>,
+        event: &Event,
+    ) -> Result<bool, StoreError> {
         let deleted = self.pool.write(async |connection| {
+            if let Some(by) = by {
+                users::hold_superuser(connection, by).await?;
+            }
             let sql = "DELETE FROM invitations WHERE id = $1";
             if connection.execute(sql, values![id]).await? == 0 {
                 return Ok(false);

@@ -50,7 +50,7 @@ pub use rows::{
 };
 pub use snapshot::{Account, Snapshot};
 pub use staging::{Past, StagedLink, StagedUser, Staging};
-pub use user_changes::{Author, Flag, UserChange};
+pub use user_changes::{Author, Flag, Superuser, UserChange};
 pub use vouching::{Notice, Sighting};
 
 use crate::clock::Clock;
@@ -110,6 +110,9 @@ pub enum Conflict {
     /// The account does not exist (any more), or, where it signs in or is sent a link to, is not active.
     #[error("there is no such active account")]
     Gone,
+    /// Whoever acts is no active superuser any more, or their session has ended.
+    #[error("only a superuser who is signed in may do this")]
+    NoSuperuser,
     /// The account's e-mail is verified already.
     #[error("the e-mail is verified already")]
     Verified,

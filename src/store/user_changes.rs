@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::sql::{Connection, Value, values};
 use super::users::{self, HOLD_SUPERUSERS};
 use super::{
-    Changed, Conflict, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind,
-    changes, events, invitations, links, outbox, password_kinds, sessions, tokens,
+    Changed, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind, changes,
+    events, invitations, links, outbox, password_kinds, sessions, tokens,
 };
 use crate::identity::user::{Profile, User};
 
@@ -52,8 +52,18 @@ pub struct UserChange {
 pub enum Author {
     /// Its owner, by this session, which has to exist still and lives on.
     Owner([u8; 32]),
-    /// An operator, by this session if they have one.
-    Operator(Option<[u8; 32]>),
+    /// An operator: a superuser, or the command line.
+    Operator(Option<Superuser>),
+}
+
+/// A superuser who acts, and by which session. What they asked for may have taken a while to come, so both
+/// have to be so still when it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Superuser {
+    /// Their account.
+    pub account: Uuid,
+    /// Their session.
+    pub session: [u8; 32],
 }
 
 impl UserChange {
@@ -98,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::Email`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no
-    /// such account, or its owner's session has ended.
+    /// such account, or its owner's session has ended; [`Conflict::NoSuperuser`].
     pub async fn update_user(
         &self,
         id: Uuid,
@@ -126,12 +136,7 @@ impl Store {
             if change.is_active.is_some() || change.is_superuser.is_some() {
                 connection.run(HOLD_SUPERUSERS).await?;
             }
-            let before = users::hold(connection, id).await?;
-            if let Author::Owner(session) = author
-                && !sessions::has(connection, &session).await?
-            {
-                return Err(StoreError::Conflict(Conflict::Gone));
-            }
+            let before = users::hold_for(connection, id, author).await?;
             let after = change.applied_to(&before);
             let mut differing = differences(&before, &after);
             if differing.is_empty() {
@@ -236,7 +241,7 @@ async fn end_what_ends(
     let is_off = before.is_active && !after.is_active;
     let (spared, is_operator) = match author {
         Author::Owner(session) => (Some(session), false),
-        Author::Operator(session) => (session, true),
+        Author::Operator(by) => (by.map(|by| by.session), true),
     };
     let ended = match spared {
         _ if is_off || (is_operator && is_new_password) => Some(EndSessions::OfUser(id)),

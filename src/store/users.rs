@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::{
-    Changed, Conflict, Event, NewLetter, NewUser, Store, StoreError, TokenKind, changes, events,
-    grants, invitations, outbox, password_kinds, tokens,
+    Author, Changed, Conflict, Event, NewLetter, NewUser, Store, StoreError, Superuser, TokenKind,
+    changes, events, grants, invitations, outbox, password_kinds, sessions, tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Profile, RoleGrant, User};
@@ -201,12 +201,18 @@ impl Store {
     /// how many of these.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no such account.
-    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<(), StoreError> {
+    /// [`StoreError`]; [`Conflict::LastSuperuser`]; [`Conflict::Gone`] when there is no such account, or its
+    /// owner's session has ended; [`Conflict::NoSuperuser`].
+    pub async fn delete_user(
+        &self,
+        id: Uuid,
+        author: Author,
+        event: &Event,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let deleted = self.pool.write(async |connection| {
             connection.run(HOLD_SUPERUSERS).await?;
-            let before = hold(connection, id).await?;
+            let before = hold_for(connection, id, author).await?;
             keep_a_superuser(connection, &before).await?;
             // Grants, sessions and tokens refer to it and go along.
             connection.execute("DELETE FROM users WHERE id = $1", values![id]).await?;
@@ -302,15 +308,47 @@ pub(super) const fn is_operating(user: &User) -> bool {
     user.is_superuser && user.is_active
 }
 
-/// Holds the account of an active superuser within a transaction; [`Conflict::Gone`] when it is none.
-pub(super) async fn hold_superuser(
+/// As [`hold`], with whoever changes the account: [`Conflict::Gone`] when its owner's session has ended,
+/// [`Conflict::NoSuperuser`] as [`hold_superuser`] has it. Two accounts are held in the order of their ids, so
+/// that two superusers who change each other never wait for each other.
+pub(super) async fn hold_for(
     connection: &mut Connection,
     id: Uuid,
-) -> Result<(), StoreError> {
-    if is_operating(&hold(connection, id).await?) {
-        return Ok(());
+    author: Author,
+) -> Result<User, StoreError> {
+    match author {
+        Author::Operator(None) => hold(connection, id).await,
+        Author::Operator(Some(by)) if by.account < id => {
+            hold_superuser(connection, by).await?;
+            hold(connection, id).await
+        }
+        Author::Operator(Some(by)) => {
+            let user = hold(connection, id).await?;
+            hold_superuser(connection, by).await?;
+            Ok(user)
+        }
+        Author::Owner(session) => {
+            let user = hold(connection, id).await?;
+            if sessions::has(connection, &session).await? {
+                return Ok(user);
+            }
+            Err(StoreError::Conflict(Conflict::Gone))
+        }
     }
-    Err(StoreError::Conflict(Conflict::Gone))
+}
+
+/// Holds the account of a superuser who acts within a transaction; [`Conflict::NoSuperuser`] when they are none
+/// any more, or their session has ended.
+pub(super) async fn hold_superuser(
+    connection: &mut Connection,
+    by: Superuser,
+) -> Result<(), StoreError> {
+    let may_act = match hold(connection, by.account).await {
+        Ok(user) => is_operating(&user) && sessions::has(connection, &by.session).await?,
+        Err(StoreError::Conflict(Conflict::Gone)) => false,
+        Err(error) => return Err(error),
+    };
+    if may_act { Ok(()) } else { Err(StoreError::Conflict(Conflict::NoSuperuser)) }
 }
 
 /// Refuses to go on when the account is the only active superuser.

@@ -12,7 +12,7 @@ use portcullis::identity::user::{Method, Profile, RoleGrant, User};
 use portcullis::store::{
     Author, Change, Changed, Conflict, EndSessions, Event, EventFilter, Flag, HeldLetter, Holder,
     Invitation, LetterKind, Migrate, NewLetter, NewUser, RoleRow, SessionKind, SessionRow, SignIn,
-    Store, StoreError, TokenKind, UserChange, UserToken,
+    Store, StoreError, Superuser, TokenKind, UserChange, UserToken,
 };
 use portcullis::web::language::Language;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -54,6 +54,8 @@ contract! {
     switching_an_account_off_ends_its_sessions
     the_last_active_superuser_stays
     invitations_go_with_the_superuser_who_made_them
+    whoever_is_no_superuser_any_more_does_nothing
+    two_superusers_who_change_each_other_at_once_both_do
     two_superusers_taken_away_at_once_leave_one
     the_first_administrator_takes_a_live_link_once
     two_first_administrators_at_once_have_one_winner
@@ -437,23 +439,92 @@ async fn switching_an_account_off_ends_its_sessions(bed: Bed) {
     assert!(bed.is_signed_in(&his).await);
 }
 
+impl Bed {
+    /// A superuser who is signed in.
+    async fn acting(&self, name: &str) -> Superuser {
+        let user = self.superuser(name).await;
+        Superuser { account: user.id, session: self.sign_in(&user).await.id }
+    }
+}
+
+async fn whoever_is_no_superuser_any_more_does_nothing(bed: Bed) {
+    let store = &bed.store;
+    let (ann, _root) = (bed.person("ann").await, bed.superuser("root").await);
+    let demoted = UserChange { is_superuser: Some(false), ..UserChange::default() };
+    let promoted = UserChange { is_superuser: Some(true), ..UserChange::default() };
+    let open = bed.invitation("open", None);
+    assert!(store.insert_invitation(&open, None, None, &event("invite")).await.unwrap());
+    for way in ["demoted", "off", "signed out", "deleted"] {
+        let by = bed.acting(&way.replace(' ', "-")).await;
+        let (eve, author) = (by.account, Author::Operator(Some(by)));
+        let taken = event(way);
+        store.update_user(ann.id, &demoted, author, &event("early")).await.unwrap();
+        match way {
+            "demoted" => store.update_user(eve, &demoted, OPERATOR, &taken).await.map(drop),
+            "off" => {
+                let off = Flag::Active(false).into();
+                store.update_user(eve, &off, OPERATOR, &taken).await.map(drop)
+            }
+            "deleted" => store.delete_user(eve, OPERATOR, &taken).await,
+            _ => store.delete_sessions(EndSessions::One(by.session), &taken).await.map(drop),
+        }
+        .unwrap();
+        let others = [ann.id, eve].into_iter().filter(|id| *id == ann.id || way != "deleted");
+        for id in others {
+            let late = store.update_user(id, &promoted, author, &event("late")).await;
+            assert_conflict(late, Conflict::NoSuperuser);
+            assert_conflict(
+                store.delete_user(id, author, &event("late")).await,
+                Conflict::NoSuperuser,
+            );
+        }
+        let invitation = bed.invitation("late", Some(by.account));
+        let late = store.insert_invitation(&invitation, Some(by), None, &event("late")).await;
+        assert_conflict(late, Conflict::NoSuperuser);
+        let late = store.delete_invitation(open.id, Some(by), &event("late")).await;
+        assert_conflict(late, Conflict::NoSuperuser);
+    }
+    assert!(!bed.user(ann.id).await.is_superuser);
+    assert_eq!(store.list_invitations(bed.clock.now(), 9).await.unwrap(), [open]);
+    let events = store.list_events(None, 100).await.unwrap();
+    assert!(events.iter().all(|event| event.kind != "late"), "{events:?}");
+}
+
+async fn two_superusers_who_change_each_other_at_once_both_do(bed: Bed) {
+    let (other, event) = (bed.again(Migrate::Never).await.unwrap(), event("update"));
+    let (a, b) = (bed.acting("a").await, bed.acting("b").await);
+    for round in 0..20 {
+        let first_name = Some(format!("{round}"));
+        let profile = Profile { first_name, ..Profile::default() };
+        let change = UserChange { profile, ..UserChange::default() };
+        let (by_a, by_b) = (Author::Operator(Some(a)), Author::Operator(Some(b)));
+        let (one, two) = tokio::join!(
+            bed.store.update_user(b.account, &change, by_a, &event),
+            other.update_user(a.account, &change, by_b, &event),
+        );
+        assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    }
+}
+
 async fn invitations_go_with_the_superuser_who_made_them(bed: Bed) {
     let store = &bed.store;
-    let root = bed.superuser("root").await;
-    let invite = async |guest: &str, inviter: Option<Uuid>| {
-        store.insert_invitation(&bed.invitation(guest, inviter), None, &event("invite")).await
+    let root = bed.acting("root").await;
+    let invite = async |guest: &str, by: Option<Superuser>| {
+        let invitation = bed.invitation(guest, by.map(|by| by.account));
+        store.insert_invitation(&invitation, by, None, &event("invite")).await
     };
-    assert!(invite("by-root", Some(root.id)).await.unwrap());
+    assert!(invite("by-root", Some(root)).await.unwrap());
     assert!(invite("by-hand", None).await.unwrap());
     for way in ["demoted", "off", "deleted"] {
-        let user = bed.superuser(way).await;
-        assert!(invite("one", Some(user.id)).await.unwrap());
-        assert!(invite("two", Some(user.id)).await.unwrap());
+        let by = bed.acting(way).await;
+        let user = bed.user(by.account).await;
+        assert!(invite("one", Some(by)).await.unwrap());
+        assert!(invite("two", Some(by)).await.unwrap());
         let (name, event) = (UserChange::default(), event(way));
         store.update_user(user.id, &name, OPERATOR, &event).await.unwrap();
         assert_eq!(store.list_invitations(bed.clock.now(), 9).await.unwrap().len(), 4);
         match way {
-            "deleted" => store.delete_user(user.id, &event).await.unwrap(),
+            "deleted" => store.delete_user(user.id, OPERATOR, &event).await.unwrap(),
             "off" => {
                 let off = Flag::Active(false).into();
                 store.update_user(user.id, &off, OPERATOR, &event).await.map(drop).unwrap();
@@ -469,7 +540,7 @@ async fn invitations_go_with_the_superuser_who_made_them(bed: Bed) {
         assert_eq!(left, ["by-hand@example.com", "by-root@example.com"], "{way}");
         let told = store.list_events(None, 1).await.unwrap().remove(0);
         assert!(told.detail.ends_with("invitations taken back: 2"), "{told:?}");
-        assert_conflict(invite("late", Some(user.id)).await, Conflict::Gone);
+        assert_conflict(invite("late", Some(by)).await, Conflict::NoSuperuser);
     }
 }
 
@@ -482,18 +553,21 @@ async fn the_last_active_superuser_stays(bed: Bed) {
     let refused =
         bed.store.update_user(root.id, &Flag::Active(false).into(), OPERATOR, &event("flag")).await;
     assert_conflict(refused, Conflict::LastSuperuser);
-    assert_conflict(bed.store.delete_user(root.id, &event("x")).await, Conflict::LastSuperuser);
+    assert_conflict(
+        bed.store.delete_user(root.id, OPERATOR, &event("x")).await,
+        Conflict::LastSuperuser,
+    );
     assert_eq!(bed.user(root.id).await, root);
     // One that is off counts for nothing, and may go.
-    bed.store.delete_user(retired.id, &event("delete")).await.unwrap();
+    bed.store.delete_user(retired.id, OPERATOR, &event("delete")).await.unwrap();
     let second = bed.superuser("second").await;
     bed.store
         .update_user(root.id, &Flag::Active(false).into(), OPERATOR, &event("flag"))
         .await
         .unwrap();
-    let refused = bed.store.delete_user(second.id, &event("delete")).await;
+    let refused = bed.store.delete_user(second.id, OPERATOR, &event("delete")).await;
     assert_conflict(refused, Conflict::LastSuperuser);
-    bed.store.delete_user(root.id, &event("delete")).await.unwrap();
+    bed.store.delete_user(root.id, OPERATOR, &event("delete")).await.unwrap();
 }
 
 async fn two_superusers_taken_away_at_once_leave_one(bed: Bed) {
@@ -513,7 +587,7 @@ async fn two_superusers_taken_away_at_once_leave_one(bed: Bed) {
                         .update_user(b.id, &Flag::Active(false).into(), OPERATOR, &switch_off)
                         .await
                         .map(drop),
-                    _ => other.delete_user(b.id, &remove).await,
+                    _ => other.delete_user(b.id, OPERATOR, &remove).await,
                 }
             });
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
@@ -631,7 +705,7 @@ async fn nobody_signs_in_to_an_account_that_is_gone_or_off(bed: Bed) {
         .update_user(ann.id, &Flag::Active(false).into(), OPERATOR, &event("off"))
         .await
         .unwrap();
-    bed.store.delete_user(bob.id, &event("delete")).await.unwrap();
+    bed.store.delete_user(bob.id, OPERATOR, &event("delete")).await.unwrap();
     for user in [ann, bob] {
         let late = sign_in(&session(&user, bed.clock.now()));
         assert_conflict(bed.store.insert_session(&late).await, Conflict::Gone);
@@ -785,14 +859,14 @@ async fn a_deleted_account_leaves_nothing_but_events(bed: Bed) {
     let end = bed.clock.now().after(Duration::from_mins(1));
     bed.store.insert_token(TokenKind::SetUp, Some(ann.id), &digest(), end).await.unwrap();
     let about = Event { user: Some(ann.id), ..event("user-deleted") };
-    bed.store.delete_user(ann.id, &about).await.unwrap();
+    bed.store.delete_user(ann.id, OPERATOR, &about).await.unwrap();
     assert_eq!(bed.store.find_user(ann.id).await.unwrap(), None);
     assert!(!bed.is_signed_in(&row).await);
     for table in ["user_roles", "sessions", "tokens"] {
         assert_eq!(count(&bed.database, &format!("SELECT COUNT(*) FROM {table}")).await, 0);
     }
     assert_eq!(bed.store.list_events(Some(ann.id), 10).await.unwrap(), [about]);
-    assert_conflict(bed.store.delete_user(ann.id, &event("x")).await, Conflict::Gone);
+    assert_conflict(bed.store.delete_user(ann.id, OPERATOR, &event("x")).await, Conflict::Gone);
     bed.person("ann").await;
 }
 
@@ -805,7 +879,7 @@ async fn all_accounts_are_read_as_they_were_at_one_instant(bed: Bed) {
     let mut snapshot = bed.store.snapshot().await.unwrap();
     let mut read = snapshot.list_accounts(None, 1).await.unwrap();
     bed.person("dan").await;
-    bed.store.delete_user(before[2].0.id, &event("user-deleted")).await.unwrap();
+    bed.store.delete_user(before[2].0.id, OPERATOR, &event("user-deleted")).await.unwrap();
     bed.store.delete_grant(before[1].0.id, "staff", &event("revoke")).await.unwrap();
     read.extend(snapshot.list_accounts(Some(&read[0].0.email_folded), 10).await.unwrap());
     assert_eq!(read, before);
@@ -1140,7 +1214,7 @@ async fn changes_are_what_others_must_notice_and_nothing_else(bed: Bed) {
     assert_eq!(changed().await, []);
     store.update_user(ann.id, &password(hash(8192)), OPERATOR, &event("x")).await.unwrap();
     assert!(changed().await.contains(&Changed::User(ann.id)));
-    store.delete_user(ann.id, &event("x")).await.unwrap();
+    store.delete_user(ann.id, OPERATOR, &event("x")).await.unwrap();
     assert_eq!(changed().await, user);
 }
 
@@ -1332,7 +1406,7 @@ async fn a_letter_goes_with_its_account(bed: Bed) {
     bed.clock.advance(LONG);
     let again = bed.take(LONG).await.unwrap();
     assert_eq!(again.subject, Some(ann.id));
-    bed.store.delete_user(ann.id, &event("user-deleted")).await.unwrap();
+    bed.store.delete_user(ann.id, OPERATOR, &event("user-deleted")).await.unwrap();
     assert!(!bed.store.update_letter_hold(&again, LONG).await.unwrap());
 }
 
@@ -1555,7 +1629,7 @@ async fn every_method_may_be_awaited_on_another_thread(bed: Bed) {
         store.insert_session(&sign_in(&session(&ann, Timestamp::from_seconds(1)))).await?;
         store.list_changes().await?;
         store.delete_sessions(EndSessions::All, &event("x")).await?;
-        store.delete_user(ann.id, &event("x")).await
+        store.delete_user(ann.id, OPERATOR, &event("x")).await
     });
     all.await.unwrap().unwrap();
 }

@@ -6,7 +6,7 @@ use super::super::{
     Author, Conflict, EndSessions, Event, EventFilter, Flag, Holder, Invitation, LetterKind,
     LinkKey, LinkRow, NewLetter, NewLink, NewUser, Notice, Past, RoleRow, SessionKind,
     SessionOrigin, SessionRow, Sighting, SignIn, StagedLink, StagedUser, Store, StoreError,
-    Telling, TokenKind, Unlinking, UserChange, UserToken,
+    Superuser, Telling, TokenKind, Unlinking, UserChange, UserToken,
 };
 use crate::clock::{Entropy, Timestamp};
 use crate::identity::grant::Grant;
@@ -73,11 +73,11 @@ async fn call_accounts(store: &Store) -> Result<(), StoreError> {
     store.update_password_kind(&Kind::current(), Duration::from_millis(1)).await?;
     call_sessions(store, id).await?;
     call_links(store, &other).await?;
-    store.delete_user(other.id, &event()).await
+    store.delete_user(other.id, Author::Operator(None), &event()).await
 }
 
 async fn call_changes(store: &Store, id: uuid::Uuid, other: uuid::Uuid) -> Result<(), StoreError> {
-    let operator = Author::Operator(Some([9; 32]));
+    let operator = Author::Operator(None);
     for flag in [Flag::Verified, Flag::Active(false)] {
         store.update_user(other, &flag.into(), operator, &event()).await?;
     }
@@ -89,7 +89,10 @@ async fn call_changes(store: &Store, id: uuid::Uuid, other: uuid::Uuid) -> Resul
     let change = UserChange { password_hash: Some("x".to_owned()), ..UserChange::default() };
     let refused = store.update_user(id, &change, Author::Owner([9; 32]), &event()).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::Gone))));
-    store.update_user(id, &change, Author::Operator(None), &event()).await.map(drop)
+    let root = Superuser { account: other, session: [9; 32] };
+    let refused = store.update_user(id, &change, Author::Operator(Some(root)), &event()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::NoSuperuser))));
+    store.update_user(id, &change, operator, &event()).await.map(drop)
 }
 
 async fn call_tokens(store: &Store, user: &User) -> Result<(), StoreError> {
@@ -254,7 +257,7 @@ async fn call_invitations(store: &Store) -> Result<(), StoreError> {
         created_at: AT,
         expires_at: Timestamp::NEVER,
     };
-    store.insert_invitation(&invitation, None, &event()).await?;
+    store.insert_invitation(&invitation, None, None, &event()).await?;
     store.find_invitation(invitation.id).await?;
     store.find_invitation_of("hal@example.com").await?;
     store.list_invitations(AT, 10).await?;
@@ -262,7 +265,7 @@ async fn call_invitations(store: &Store) -> Result<(), StoreError> {
     store.has_invitation(invitation.id, &[9; 32], AT).await?;
     let user = (Entropy::system().uuid(), person("hal"));
     store.insert_invited_user((invitation.id, &[9; 32]), user, &event()).await?;
-    store.delete_invitation(invitation.id, &event()).await.map(drop)
+    store.delete_invitation(invitation.id, None, &event()).await.map(drop)
 }
 
 async fn call_outbox(store: &Store) -> Result<(), StoreError> {

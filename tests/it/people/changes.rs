@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{NEW, events, link_mailed_to, patch, sign_in, start, with_accounts};
 use crate::harness::{Gateway, PASSWORD, email};
-use crate::raw::Client;
+use crate::postgres::Postgres;
+use crate::raw::{Client, Raw};
 use crate::upstream::Upstream;
 
 /// The address of somebody's account.
@@ -254,6 +255,65 @@ async fn whoever_is_switched_off_or_deleted_meanwhile_changes_nothing() {
     people.set_flag(user.id, Flag::Active(false), &Actor::cli()).await.unwrap();
     patch(&ann, "/users/me", &json!({ "first_name": "Ann" })).await.expect(401);
     assert_eq!(people.find("ann@example.com").await.unwrap().unwrap().profile.first_name, None);
+}
+
+/// Sends the head of a request and waits until its body is asked for: by then it is known who asks.
+async fn send_head(client: &Client, method: &str, target: &str, length: usize) -> Raw {
+    let call = client.call(method, target).header("Content-Type", "application/json");
+    let call = call.header("Expect", "100-continue").header("Content-Length", &length.to_string());
+    let mut raw = Raw::connect(client.address()).await;
+    raw.send(call.bytes()).await;
+    assert_eq!(raw.head().await.status, 100);
+    raw
+}
+
+async fn nobody_is_a_superuser_by_an_earlier_head(gateway: Gateway) {
+    let root = gateway.person("root").superuser().sign_in().await;
+    let anns = address(&gateway, &gateway.person("ann").create().await.email).await;
+    let promoted = json!({ "is_superuser": true, "is_active": true });
+    for (who, blow) in [
+        ("demoted", json!({ "is_superuser": false })),
+        ("off", json!({ "is_active": false })),
+        ("moved", json!({ "email": "elsewhere@example.com" })),
+    ] {
+        let eve = gateway.person(who).superuser().sign_in().await;
+        let own = address(&gateway, who).await;
+        let guest = json!({ "email": "guest@example.com", "roles": ["admin"] });
+        let mut begun = Vec::new();
+        for (method, target, body) in [
+            ("PATCH", own.as_str(), &promoted),
+            ("PATCH", &anns, &promoted),
+            ("POST", "/auth/invitations", &guest),
+        ] {
+            let body = body.to_string();
+            begun.push((send_head(&eve, method, target, body.len()).await, method, body));
+        }
+        patch(&root, &own, &blow).await.expect(200);
+        for (mut raw, method, body) in begun {
+            raw.send(&body).await;
+            raw.response(method).await.expect(403);
+        }
+        let eves = root.get(&own).send().await.expect(200).json();
+        let changed = blow.as_object().unwrap().iter().all(|(name, value)| eves[name] == *value);
+        assert!(changed, "{who}: {eves}");
+    }
+    let ann = root.get(&anns).send().await.expect(200).json();
+    assert_eq!(ann["is_superuser"], false);
+    let invited = root.get("/auth/invitations").send().await.expect(200).json();
+    assert_eq!(invited, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rac_05_nobody_is_a_superuser_by_an_earlier_head_on_sqlite() {
+    let (_upstream, gateway) = start("{ registration: invite }").await;
+    nobody_is_a_superuser_by_an_earlier_head(gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rac_05_nobody_is_a_superuser_by_an_earlier_head_on_postgresql() {
+    let (upstream, url) = (Upstream::start(), Postgres::start().database().await);
+    let builder = with_accounts(&upstream, "{ registration: invite }").postgres(&url);
+    nobody_is_a_superuser_by_an_earlier_head(builder.start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,7 +127,7 @@ async fn an_account_at_a_provider_belongs_to_one_account(bed: Bed) {
     assert_eq!(subjects, ["1", "2"]);
     let nobody = bed.store.insert_link(id(), &bed.link_to("9"), &event("link")).await;
     assert_eq!(refused(nobody), Conflict::Gone);
-    bed.store.delete_user(ann.id, &event("user-deleted")).await.unwrap();
+    bed.store.delete_user(ann.id, OPERATOR, &event("user-deleted")).await.unwrap();
     assert!(bed.store.find_link(&key("1")).await.unwrap().is_none());
     let events = bed.store.list_events(None, 50).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "link").count(), 3);

@@ -289,7 +289,9 @@ async fn a_replacement_takes_invitations_of_former_superusers_back(bed: Bed) {
     }
     for (number, inviter) in inviters.iter().enumerate() {
         let invitation = bed.invitation(&format!("guest{number}"), *inviter);
-        assert!(bed.store.insert_invitation(&invitation, None, &event("invite")).await.unwrap());
+        assert!(
+            bed.store.insert_invitation(&invitation, None, None, &event("invite")).await.unwrap()
+        );
     }
     bed.replace(&lines).await;
     let left = bed.store.list_invitations(bed.clock.now(), 9).await.unwrap();
