@@ -158,6 +158,7 @@ impl Api {
             Err(Mistake::Conflict(Conflict::LastWayIn)) => {
                 Err(Failure::new(StatusCode::BAD_REQUEST).detail("LAST_WAY_IN"))
             }
+            Err(Mistake::Conflict(Conflict::Gone)) => Err(unauthorized(visit)),
             Err(Mistake::Store(error)) => Err(store_failure(error)),
             Err(mistake) => Err(mistake.into()),
         }

@@ -162,6 +162,7 @@ impl Portal {
                     .explanation(Text::of("unlink-last"))
                     .link(Text::of("account-heading"), account))
             }
+            Err(Mistake::Conflict(Conflict::Gone)) => Ok(sign_in_first(visit)),
             Err(Mistake::Store(error)) => Err(store_failure(error)),
             Err(mistake) => Err(mistake.into()),
         }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::sql::{Cells, Connection, Row, values};
 use super::users::{self, user_columns};
 use super::{
-    Changed, Conflict, EndSessions, Event, NewUser, SessionRow, Store, StoreError, changes, events,
-    sessions, tokens,
+    Author, Changed, Conflict, EndSessions, Event, NewUser, SessionRow, Store, StoreError, changes,
+    events, sessions, tokens,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::User;
@@ -91,7 +91,8 @@ pub struct Unlinking<'a> {
     pub provider: &'a str,
     /// Which account there; `None`: every one that is linked.
     pub subject: Option<&'a str>,
-    /// The session that stays, though it came from it.
+    /// The session its owner asks in, which has to exist still, and stays though it may have come from it; none
+    /// for an operator.
     pub spared: Option<[u8; 32]>,
     /// The providers that people can sign in by, where a way in has to be left: a link to another is none.
     /// `None`: the last one goes as well.
@@ -145,22 +146,20 @@ impl Store {
         Ok(links)
     }
 
-    /// Links an account at a provider to an account.
+    /// Links an account at a provider to that of somebody signed in.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Linked`]; [`Conflict::Gone`] when there is no such active account.
+    /// [`StoreError`]; [`Conflict::Linked`]; [`Conflict::Gone`] when there is no such account, or its session
+    /// has ended: whoever holds a stolen one may have been at the provider meanwhile.
     pub async fn insert_link(
         &self,
         user: Uuid,
+        session: [u8; 32],
         link: &NewLink,
         event: &Event,
     ) -> Result<(), StoreError> {
         let written = self.pool.write(async |connection| {
-            // Holds the account: a deactivation comes wholly before or after.
-            let sql = "UPDATE users SET is_active = is_active WHERE id = $1 AND is_active";
-            if connection.execute(sql, values![user]).await? == 0 {
-                return Err(StoreError::Conflict(Conflict::Gone));
-            }
+            users::hold_for(connection, user, Author::Owner(session)).await?;
             insert(connection, user, link).await?;
             events::insert(connection, event).await
         });
@@ -222,7 +221,8 @@ impl Store {
     /// whether there was one (only then is there an event).
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::LastWayIn`].
+    /// [`StoreError`]; [`Conflict::LastWayIn`]; [`Conflict::Gone`] when there is no such account, or its owner's
+    /// session has ended.
     pub async fn delete_links(
         &self,
         unlinking: &Unlinking<'_>,
@@ -230,11 +230,10 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let Unlinking { user, spared, ways_in, .. } = *unlinking;
         let deleted = self.pool.write(async |connection| {
-            // Holds the account: of two links that go at once the later sees that it is the last.
-            let sql =
-                "UPDATE users SET is_active = is_active WHERE id = $1 RETURNING password_hash";
-            let Some(row) = connection.row(sql, values![user]).await? else { return Ok(false) };
-            let has_password = row.cells().optional_text()?.is_some();
+            // Held: of two links that go at once the later sees that it is the last.
+            let author = spared.map_or(Author::Operator(None), Author::Owner);
+            let has_password =
+                users::hold_for(connection, user, author).await?.password_hash.is_some();
             let (gone, left): (Vec<_>, Vec<_>) =
                 keys_of(connection, user).await?.into_iter().partition(|key| unlinking.takes(key));
             if gone.is_empty() {

@@ -163,17 +163,19 @@ impl Accounts {
         let mut event = visit.actor().event(self.people.now(), "link", Some(owner));
         event.actor = identity.user().email.to_string();
         event.detail.clone_from(&settings.name);
-        let made = store.insert_link(owner, &self.new_link(settings, vouched), &event).await;
-        if let Err(StoreError::Conflict(Conflict::Linked)) = made {
-            let linked = store.find_link(&key_of(settings, vouched)).await?;
-            let is_own = linked.is_some_and(|(link, _)| {
-                link.user == owner && link.issuer.is_none_or(|issuer| issuer == vouched.issuer)
-            });
-            if !is_own {
-                return Err(VouchError::Taken);
+        let link = self.new_link(settings, vouched);
+        match store.insert_link(owner, identity.session().id, &link, &event).await {
+            Err(StoreError::Conflict(Conflict::Gone)) => return Err(VouchError::Anonymous),
+            Err(StoreError::Conflict(Conflict::Linked)) => {
+                let linked = store.find_link(&link.key).await?;
+                let is_own = linked.is_some_and(|(link, _)| {
+                    link.user == owner && link.issuer.is_none_or(|issuer| issuer == vouched.issuer)
+                });
+                if !is_own {
+                    return Err(VouchError::Taken);
+                }
             }
-        } else {
-            made?;
+            made => made?,
         }
         store.find_user(owner).await?.ok_or(VouchError::Anonymous)
     }
@@ -209,7 +211,7 @@ impl Accounts {
     /// sessions that came from them; the last way in stays. Says whether there was one.
     ///
     /// # Errors
-    /// [`Mistake`]; [`Conflict::LastWayIn`].
+    /// [`Mistake`]; [`Conflict::LastWayIn`]; [`Conflict::Gone`] when the session has ended.
     pub async fn unlink(
         &self,
         (identity, confirmed): (&Identity, Confirmed),

@@ -148,7 +148,10 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
         key: LinkKey { subject: subject.to_owned(), ..key.clone() },
         ..link.clone()
     };
-    store.insert_link(user.id, &link, &event()).await?;
+    let signed_in = SignIn { session: session(user.id), replaces: None, event: event() };
+    store.insert_session(&signed_in).await?;
+    store.insert_link(user.id, signed_in.session.id, &link, &event()).await?;
+    store.delete_sessions(EndSessions::OfUser(user.id), &event()).await?;
     let fresh = store
         .insert_linked_user(Entropy::system().uuid(), &person("gil"), &other("2"), &event())
         .await?;

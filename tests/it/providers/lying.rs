@@ -6,18 +6,21 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use portcullis::accounts::LinkKind;
 use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
 use super::{YAML, me, parameter, written};
-use crate::harness::{Builder, Gateway};
+use crate::harness::{Builder, Gateway, PASSWORD};
 use crate::raw::{Client, Response};
-use crate::upstream::Upstream;
+use crate::upstream::{Gate, Upstream};
 
 /// What it says the next time somebody redeems a code.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Told {
     id_token: String,
+    /// Before which it says nothing.
+    gate: Gate,
 }
 
 /// A provider of OpenID Connect that signs whatever a test wants.
@@ -49,12 +52,14 @@ impl Liar {
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
         });
         server.answers("/.well-known/openid-configuration", written("200 OK", &metadata));
-        let told: Arc<Mutex<Told>> = Arc::default();
+        let told = Told { id_token: String::new(), gate: Gate::opened() };
+        let told = Arc::new(Mutex::new(told));
         let saying = Arc::clone(&told);
         server.at("/token", move |mut exchange| {
             let told = saying.lock().unwrap().clone();
             async move {
                 exchange.read_body().await;
+                told.gate.wait().await;
                 let answer = json!({
                     "access_token": "an-access-token", "token_type": "Bearer", "expires_in": 60,
                     "id_token": told.id_token, "refresh_token": "a-refresh-token",
@@ -237,6 +242,30 @@ async fn oid_10_tokens_for_others_and_of_no_signature_sign_nobody_in() {
     let kept = liar.told.lock().unwrap().id_token.clone();
     let again: Make = Box::new(move |_, _| kept.clone());
     come_back(&gateway, &liar, &again).await.1.expect(502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ses_05_a_stolen_session_that_ends_while_the_provider_is_asked_links_nothing() {
+    let (_app, liar, gateway) = start().await;
+    let stolen = gateway.person("ann").sign_in().await;
+    let away = stolen.get("/auth/associate/corp/authorize").send().await.expect(200).json();
+    let away = away["authorization_url"].as_str().unwrap();
+    let claims = with(liar.claims(&parameter(away, "nonce")), "sub", json!("eve"));
+    let gate = Gate::new();
+    *liar.told.lock().unwrap() = Told { id_token: liar.sign(&claims), gate: gate.clone() };
+    let back = format!("/auth/associate/corp/callback?code=x&state={}", parameter(away, "state"));
+    let arrival = tokio::spawn(async move { stolen.get(&back).send().await });
+    liar.server.wait_for(|seen| seen.target() == "/token").await;
+    let reset = gateway.link("ann", LinkKind::Reset).await;
+    let body = json!({ "token": parameter(&reset, "token"), "password": format!("{PASSWORD}!") });
+    let owner = gateway.client().post("/auth/reset-password");
+    owner.body("application/json", body.to_string()).send().await.expect(200);
+    gate.open();
+    arrival.await.unwrap().expect(401);
+    let user = gateway.running.accounts().people().find("ann@example.com").await.unwrap().unwrap();
+    assert_eq!(gateway.running.store().list_links(user.id).await.unwrap(), []);
+    let events = gateway.running.store().list_events(None, 50).await.unwrap();
+    assert!(events.iter().all(|event| event.kind != "link"), "{events:?}");
 }
 
 /// Logout tokens that end nobody's session.

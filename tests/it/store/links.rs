@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use portcullis::identity::user::{Method, RoleGrant, User};
 use portcullis::store::{
-    Author, Changed, Conflict, LinkKey, LinkRow, NewLink, NewUser, Notice, SessionOrigin,
-    SessionRow, Sighting, StoreError, Unlinking,
+    Author, Changed, Conflict, EndSessions, LinkKey, LinkRow, NewLink, NewUser, Notice,
+    SessionOrigin, SessionRow, Sighting, StoreError, Unlinking,
 };
 
 use super::{
@@ -21,6 +21,7 @@ contract! {
     an_account_that_changed_meanwhile_is_not_linked_by_its_email
     roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone
     a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
+    a_session_that_has_ended_neither_links_nor_unlinks_nor_deletes
     of_two_links_taken_away_at_once_one_stays
     nobody_signs_in_by_a_link_that_is_gone
     sessions_of_a_provider_end_by_person_and_by_its_session
@@ -67,8 +68,16 @@ impl Bed {
         NewLink { key: key(subject), issuer: None, email, linked_at: self.clock.now() }
     }
 
+    async fn try_link(&self, user: &User, link: &NewLink) -> Result<(), StoreError> {
+        let session = self.sign_in(user).await.id;
+        let linked = self.store.insert_link(user.id, session, link, &event("link")).await;
+        let over = EndSessions::One(session);
+        self.store.delete_sessions(over, &event("sign-out")).await.unwrap();
+        linked
+    }
+
     async fn link(&self, user: &User, subject: &str) {
-        self.store.insert_link(user.id, &self.link_to(subject), &event("link")).await.unwrap();
+        self.try_link(user, &self.link_to(subject)).await.unwrap();
     }
 
     async fn sign_in_by(&self, user: &User, subject: &str, sid: &str) -> SessionRow {
@@ -110,14 +119,14 @@ fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
 async fn an_account_at_a_provider_belongs_to_one_account(bed: Bed) {
     let (ann, bob) = (bed.person("ann").await, bed.person("bob").await);
     bed.link(&ann, "1").await;
-    let again = bed.store.insert_link(bob.id, &bed.link_to("1"), &event("link")).await;
+    let again = bed.try_link(&bob, &bed.link_to("1")).await;
     assert_eq!(refused(again), Conflict::Linked);
     bed.link(&ann, "2").await;
     let other = NewLink {
         key: LinkKey { provider: "other".to_owned(), subject: "1".to_owned() },
         ..bed.link_to("1")
     };
-    bed.store.insert_link(bob.id, &other, &event("link")).await.unwrap();
+    bed.try_link(&bob, &other).await.unwrap();
     let (link, user) = bed.store.find_link(&key("1")).await.unwrap().unwrap();
     assert_eq!((link.user, user.id), (ann.id, ann.id));
     assert_eq!(link.email.as_deref(), Some("1@corp.example"));
@@ -125,7 +134,7 @@ async fn an_account_at_a_provider_belongs_to_one_account(bed: Bed) {
     assert!(bed.store.find_link(&key("1\0")).await.unwrap().is_none());
     let subjects: Vec<_> = bed.links_of(&ann).await.iter().map(|l| l.key.subject.clone()).collect();
     assert_eq!(subjects, ["1", "2"]);
-    let nobody = bed.store.insert_link(id(), &bed.link_to("9"), &event("link")).await;
+    let nobody = bed.store.insert_link(id(), [0; 32], &bed.link_to("9"), &event("link")).await;
     assert_eq!(refused(nobody), Conflict::Gone);
     bed.store.delete_user(ann.id, OPERATOR, &event("user-deleted")).await.unwrap();
     assert!(bed.store.find_link(&key("1")).await.unwrap().is_none());
@@ -297,7 +306,7 @@ async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
         key: LinkKey { provider: "former".to_owned(), subject: "1".to_owned() },
         ..bed.link_to("1")
     };
-    bed.store.insert_link(ann.id, &former, &event("link")).await.unwrap();
+    bed.try_link(&ann, &former).await.unwrap();
     assert_eq!(refused(unlink("2").await), Conflict::LastWayIn, "of no provider there is");
     assert_eq!(bed.links_of(&ann).await.len(), 2);
     let owner = Author::Owner(own.id);
@@ -305,6 +314,22 @@ async fn a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
     assert!(unlink("2").await.unwrap());
     let events = bed.store.list_events(None, 50).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "unlink").count(), 2);
+}
+
+async fn a_session_that_has_ended_neither_links_nor_unlinks_nor_deletes(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    let session = bed.sign_in(&ann).await.id;
+    bed.store.delete_sessions(EndSessions::OfUser(ann.id), &event("reset")).await.unwrap();
+    let link = bed.store.insert_link(ann.id, session, &bed.link_to("2"), &event("late")).await;
+    assert_eq!(refused(link), Conflict::Gone);
+    let unlinking = Unlinking { spared: Some(session), ..unlinking(&ann, "1") };
+    assert_eq!(refused(bed.store.delete_links(&unlinking, &event("late")).await), Conflict::Gone);
+    let deleted = bed.store.delete_user(ann.id, Author::Owner(session), &event("late")).await;
+    assert_eq!(refused(deleted), Conflict::Gone);
+    assert_eq!(bed.links_of(&ann).await.len(), 1);
+    let events = bed.store.list_events(None, 50).await.unwrap();
+    assert!(events.iter().all(|event| event.kind != "late"), "{events:?}");
 }
 
 async fn of_two_links_taken_away_at_once_one_stays(bed: Bed) {
@@ -438,7 +463,7 @@ async fn links_to_one_provider_are_due_for_themselves(bed: Bed) {
     }
     for key in &keys {
         let link = NewLink { key: key.clone(), ..bed.link_to("1") };
-        bed.store.insert_link(ann.id, &link, &event("link")).await.unwrap();
+        bed.try_link(&ann, &link).await.unwrap();
         let seen = Sighting { key: key.clone(), ..seen("1", &["night"]) };
         let seen = Sighting { next_check: Some(bed.clock.now()), ..seen };
         bed.store.update_link(&seen).await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use portcullis::config::DatabaseUrl;
 use portcullis::identity::user::{Method, User};
 use portcullis::store::{
-    Conflict, LetterKind, LinkKey, LinkRow, NewLetter, NewLink, NewUser, Past, Replaced,
-    SessionOrigin, SessionRow, Sighting, StagedLink, StagedUser, TokenKind,
+    Conflict, EndSessions, LetterKind, LinkKey, LinkRow, NewLetter, NewLink, NewUser, Past,
+    Replaced, SessionOrigin, SessionRow, Sighting, StagedLink, StagedUser, TokenKind,
 };
 use portcullis::web::language::Language;
 use uuid::Uuid;
@@ -114,7 +114,10 @@ impl Bed {
     async fn linked(&self, user: &User, subject: &str) {
         let (linked_at, email) = (self.clock.now(), None);
         let link = NewLink { key: key(subject), issuer: None, email, linked_at };
-        self.store.insert_link(user.id, &link, &event("link")).await.unwrap();
+        let session = self.sign_in(user).await.id;
+        self.store.insert_link(user.id, session, &link, &event("link")).await.unwrap();
+        let over = EndSessions::One(session);
+        self.store.delete_sessions(over, &event("sign-out")).await.unwrap();
         let seen = Sighting {
             key: key(subject),
             issuer: "https://corp.example".to_owned(),
