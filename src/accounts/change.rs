@@ -13,7 +13,9 @@ use super::proof::Proof;
 use super::{Accounts, Actor, Mistake, People, SignInError};
 use crate::identity::user::{InvalidEmail, Method, Profile, User, fold_email, normalise_email};
 use crate::session::{Identity, OpenError};
-use crate::store::{Author, Changed, Conflict, Flag, StoreError, Superuser, UserChange};
+use crate::store::{
+    Author, Changed, Conflict, Flag, StoreError, Superuser, UserChange, WrongPassword,
+};
 
 /// What is to be different about an account, as entered: nothing is normalised or checked yet. `None`
 /// leaves a field as it is.
@@ -360,7 +362,8 @@ impl Accounts {
             Confirmation::Asked(None) => return Err(ChangeError::Unconfirmed),
             Confirmation::Asked(Some(password)) => password,
         };
-        let proof = Proof { name: &user.email, password, failed: "confirmation-failed" };
+        let failed = WrongPassword::Confirmation;
+        let proof = Proof { name: &user.email, password, failed };
         self.verify(proof, Some(user.clone()), from).await?;
         Ok(())
     }

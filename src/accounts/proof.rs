@@ -14,7 +14,7 @@ use crate::identity::hashing::Busy;
 use crate::identity::keys::sha256;
 use crate::identity::user::{User, fold_email};
 use crate::limit::PastFailure;
-use crate::store::{Event, StoreError};
+use crate::store::{Event, StoreError, WrongPassword};
 use crate::web::client::limit_key;
 
 /// A password somebody shows to be who they say.
@@ -23,8 +23,8 @@ pub(super) struct Proof<'a> {
     pub(super) name: &'a str,
     /// The password.
     pub(super) password: SecretString,
-    /// The event of a failure.
-    pub(super) failed: &'static str,
+    /// What it is shown for.
+    pub(super) failed: WrongPassword,
 }
 
 /// Longest password that is verified, in characters. Far above any policy, so that lowering a policy
@@ -32,7 +32,7 @@ pub(super) struct Proof<'a> {
 const LONGEST_ATTEMPT: usize = 4096;
 /// Longest name kept as it is for counting; longer ones are counted by digest.
 const LONGEST_NAME: usize = 320;
-/// Failed sign-ins that are remembered over a restart at most.
+/// Wrong passwords that are remembered over a restart at most.
 const MOST_FAILURES: u32 = 100_000;
 
 /// What an event says about why an attempt failed. Operators read it; clients never do.
@@ -101,7 +101,7 @@ impl Accounts {
             }
             (Ok(_), found) => {
                 drop(attempt);
-                let mut event = from.event(self.people.now(), failed, None);
+                let mut event = from.event(self.people.now(), failed.kind(), None);
                 // What is no e-mail may be a password typed into the wrong field: it is not written down.
                 event.actor = fold_email(name).unwrap_or_default();
                 Reason::of(found.as_ref()).as_str().clone_into(&mut event.detail);
@@ -111,7 +111,7 @@ impl Accounts {
         }
     }
 
-    /// Counts the failed sign-ins that were written down and would still count: a restart frees nobody.
+    /// Counts the wrong passwords that were written down and would still count: a restart frees nobody.
     /// Names that are no e-mail and belong to no account were not written down.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Accounts {
         };
         let now = self.people.now();
         let found =
-            self.people.store().list_failed_sign_ins(now.before(longest), MOST_FAILURES).await?;
+            self.people.store().list_wrong_passwords(now.before(longest), MOST_FAILURES).await?;
         let past = found.into_iter().map(|failure| PastFailure {
             age: now.since(failure.at),
             address: failure.address,

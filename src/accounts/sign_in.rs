@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::identity::hashing::Kind;
 use crate::identity::user::{Method, User};
 use crate::session::{Identity, OpenError, Opening};
-use crate::store::{Conflict, EndSessions, Event, StoreError};
+use crate::store::{Conflict, EndSessions, Event, StoreError, WrongPassword};
 use crate::telemetry::metrics::SignInOutcome;
 
 /// What somebody signs in with.
@@ -139,7 +139,8 @@ impl Accounts {
     async fn attempt(&self, request: SignInRequest<'_>) -> Result<(User, Opened), SignInError> {
         let Credential::Password(name, password) = request.credential;
         let found = self.people.find_by_name(&name).await?;
-        let proof = Proof { name: &name, password: password.clone(), failed: "sign-in-failed" };
+        let proof =
+            Proof { name: &name, password: password.clone(), failed: WrongPassword::SignIn };
         let user = self.verify(proof, found, request.from).await?;
         if self.people.rules().require_verified && !user.is_verified {
             self.record_refusal(&user, request.from);

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::sql::{Connection, Row, Value, values};
-use super::{Event, EventFilter, FailedSignIn, Store, StoreError};
+use super::{Event, EventFilter, PastWrongPassword, Store, StoreError};
 use crate::clock::Timestamp;
 
 // Characters that are kept of each text; what is longer is cut.
@@ -19,6 +19,29 @@ macro_rules! columns {
     () => {
         "e.at, e.kind, e.user_id, e.actor, e.address, e.agent, e.detail"
     };
+}
+
+/// What a wrong password was given for: each is the kind of an event, and counts in the limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WrongPassword {
+    /// Signing in.
+    SignIn,
+    /// Showing, signed in, to be the owner still.
+    Confirmation,
+}
+
+impl WrongPassword {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::SignIn, Self::Confirmation];
+
+    /// The kind of its event.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in-failed",
+            Self::Confirmation => "confirmation-failed",
+        }
+    }
 }
 
 impl Store {
@@ -72,28 +95,29 @@ impl Store {
         rows.await?.iter().map(read_event).collect()
     }
 
-    /// Failed sign-ins since a time, oldest first, of those the newest `limit`: when, from where, at the
+    /// Wrong passwords since a time, oldest first, of those the newest `limit`: when, from where, at the
     /// account with which folded e-mail (or, where there is none, with which it was tried).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list_failed_sign_ins(
+    pub async fn list_wrong_passwords(
         &self,
         since: Timestamp,
         limit: u32,
-    ) -> Result<Vec<FailedSignIn>, StoreError> {
+    ) -> Result<Vec<PastWrongPassword>, StoreError> {
         // The same condition as above, for which both databases walk along the index of times.
         const SQL: &str = "SELECT e.at, e.address, COALESCE((SELECT u.email_folded FROM users u \
              WHERE u.id = e.user_id), e.actor) FROM events e \
-             WHERE e.at >= $2 AND ($3 IS NULL OR e.kind = $3) \
+             WHERE e.at >= $2 AND ($3 IS NULL OR e.kind IN ($3, $4)) \
              ORDER BY e.at DESC, e.id DESC LIMIT $1";
+        let [sign_in, confirmation] = WrongPassword::ALL.map(WrongPassword::kind);
         let rows = self.pool.read(async |connection| {
-            connection.rows(SQL, values![limit, since, "sign-in-failed"]).await
+            connection.rows(SQL, values![limit, since, sign_in, confirmation]).await
         });
         let read = |row: &Row| {
             let mut cells = row.cells();
             let (at, address, account) = (cells.time()?, cells.optional_address()?, cells.text()?);
-            Ok(FailedSignIn { at, address, account })
+            Ok(PastWrongPassword { at, address, account })
         };
         rows.await?.iter().rev().map(read).collect()
     }

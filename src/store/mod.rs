@@ -39,13 +39,14 @@ mod vouching;
 use pool::Pool;
 
 pub use checks::DueCheck;
+pub use events::WrongPassword;
 pub use foreign::{Foreign, ForeignLink, ForeignRole, ForeignUser, read_fastapi_users};
 pub use links::{LinkKey, LinkRow, NewLink, SessionOrigin, Unlinking};
 pub use outbox::Telling;
 pub use replacement::Replaced;
 pub use rows::{
-    Change, Changed, ChangesRead, EndSessions, Event, EventFilter, FailedSignIn, HeldLetter,
-    Holder, Invitation, LetterKind, LoadedSession, NewLetter, NewUser, RoleRow, SessionKind,
+    Change, Changed, ChangesRead, EndSessions, Event, EventFilter, HeldLetter, Holder, Invitation,
+    LetterKind, LoadedSession, NewLetter, NewUser, PastWrongPassword, RoleRow, SessionKind,
     SessionRow, SignIn, TokenKind, UserToken,
 };
 pub use snapshot::{Account, Snapshot};

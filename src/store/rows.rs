@@ -242,9 +242,9 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
 }
 
-/// A failed sign-in that was written down.
+/// A wrong password that was written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedSignIn {
+pub struct PastWrongPassword {
     /// When.
     pub at: Timestamp,
     /// The client's address.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portcullis::accounts::LinkKind;
-use portcullis::store::Event;
+use portcullis::store::{Event, WrongPassword};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -411,7 +411,8 @@ fn the_page_of_events_lists_the_kinds_there_are() {
     let page = std::fs::read_to_string(root.join("docs/events.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let listed: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-    for kind in CHANGES.iter().flat_map(|(_, kinds)| *kinds) {
+    let failures = WrongPassword::ALL.map(WrongPassword::kind);
+    for kind in CHANGES.iter().flat_map(|(_, kinds)| *kinds).chain(&failures) {
         assert!(listed.contains(kind), "{kind} is not listed");
     }
     let mut sources = Vec::new();

@@ -239,7 +239,7 @@ async fn call_the_rest(store: &Store) -> Result<(), StoreError> {
     store.list_events_like(&of_kind, 10).await?;
     store.list_events(None, 10).await?;
     store.list_events(Some(uuid::Uuid::nil()), 10).await?;
-    store.list_failed_sign_ins(AT, 10).await?;
+    store.list_wrong_passwords(AT, 10).await?;
     store.list_changes().await?;
     call_outbox(store).await?;
     call_invitations(store).await?;

@@ -153,6 +153,30 @@ async fn with_confirm_changes_the_current_password_is_asked_under_the_limits_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bru_04_a_restart_forgets_no_wrong_current_password() {
+    let (_upstream, gateway) = start("{ confirm_changes: true }").await;
+    let ann = gateway.person("ann").sign_in().await;
+    let wrong = json!({ "password": NEW, "current_password": "wrong" });
+    for _ in 0..7 {
+        patch(&ann, "/users/me", &wrong).await.expect(400);
+    }
+    // What failed is written down after the answer.
+    for _ in 0..250 {
+        if events(&gateway, "confirmation-failed").await.len() == 7 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(events(&gateway, "confirmation-failed").await.len(), 7);
+    let gateway = gateway.restart_with(&[]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(sign_in(&gateway, "ann", "wrong").await.status);
+    }
+    assert_eq!(statuses, [400, 400, 400, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_superuser_changes_everything_and_that_ends_what_it_ends() {
     let (_upstream, gateway) = start("{}").await;
     let root = gateway.person("root").superuser().sign_in().await;
