@@ -71,8 +71,8 @@ impl LetterKind {
 
 impl Store {
     /// Puts a letter into the outbox; `false` when it holds `most` letters already. One of the same kind
-    /// for the same address that still waits is asked for anew instead: both write as much, so the time
-    /// this takes does not tell whether one is there.
+    /// for the same address that still waits is asked for anew instead, for whoever has the address now:
+    /// both write as much, so the time this takes does not tell whether one is there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -194,8 +194,7 @@ pub(super) async fn insert(
          (kind, recipient, language, subject, queued_at, attempts, next_attempt, held_until) \
          VALUES ($1, $2, $3, $4, $5, 0, $5, 0) ON CONFLICT (recipient, kind) DO UPDATE \
          SET language = excluded.language, queued_at = excluded.queued_at, \
-         next_attempt = excluded.next_attempt, \
-         subject = COALESCE(excluded.subject, outbox.subject)";
+         next_attempt = excluded.next_attempt, subject = excluded.subject, attempts = 0";
     let (kind, language) = (letter.kind.as_str(), letter.language.code());
     let values = values![kind, letter.recipient, language, letter.subject, letter.queued_at];
     connection.execute(sql, values).await.map(|_| true)
