@@ -209,7 +209,7 @@ impl Store {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
             if !user.is_verified {
-                hand_over(connection, user.id).await?;
+                hand_over(connection, user.id, event).await?;
             }
             insert(connection, user.id, link).await?;
             events::insert(connection, event).await
@@ -290,21 +290,32 @@ async fn insert(connection: &mut Connection, user: Uuid, link: &NewLink) -> Resu
     connection.execute(sql, values).await.map(drop)
 }
 
-/// Unlinks everything from an account, with the roles that came by it.
+/// Unlinks everything from an account, with the roles that came by it, as part of what an event tells of; each
+/// link is an event of its own. Says whether there was one.
 pub(super) async fn delete_of_user(
     connection: &mut Connection,
     user: Uuid,
-) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM linked_accounts WHERE user_id = $1";
-    connection.execute(sql, values![user]).await
+    event: &Event,
+) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM linked_accounts WHERE user_id = $1 RETURNING provider";
+    let deleted = connection.rows(sql, values![user]).await?;
+    for row in &deleted {
+        let (kind, detail) = ("unlink".to_owned(), row.cells().text()?);
+        events::insert(connection, &Event { kind, detail, ..event.clone() }).await?;
+    }
+    Ok(!deleted.is_empty())
 }
 
 /// Makes an account that anybody may have made in somebody's name that somebody's.
-async fn hand_over(connection: &mut Connection, user: Uuid) -> Result<(), StoreError> {
+async fn hand_over(
+    connection: &mut Connection,
+    user: Uuid,
+    event: &Event,
+) -> Result<(), StoreError> {
     let sql = "UPDATE users SET password_hash = NULL, password_kind = NULL, is_verified = $2 \
          WHERE id = $1";
     connection.execute(sql, values![user, true]).await?;
-    delete_of_user(connection, user).await?;
+    delete_of_user(connection, user, event).await?;
     sessions::delete(connection, EndSessions::OfUser(user)).await?;
     tokens::delete_of_user(connection, user).await?;
     changes::insert(connection, &Changed::User(user)).await

@@ -131,7 +131,7 @@ impl Store {
             }
             // Whoever had a session, or made the account in this name, may have linked an account of
             // their own to come back by. Whoever holds the link has the mail.
-            links::delete_of_user(connection, user.id).await?;
+            links::delete_of_user(connection, user.id, event).await?;
             delete_of_user(connection, user.id).await?;
             sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
             changes::insert(connection, &Changed::User(user.id)).await?;
@@ -174,7 +174,7 @@ impl Store {
                 None => false,
             };
             // As above: whoever follows the link need not be who linked an account of their own.
-            if !is_owner && links::delete_of_user(connection, user.id).await? > 0 {
+            if !is_owner && links::delete_of_user(connection, user.id, event).await? {
                 sessions::delete(connection, EndSessions::OfUser(user.id)).await?;
             }
             changes::insert(connection, &Changed::User(user.id)).await?;

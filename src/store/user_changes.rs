@@ -146,7 +146,7 @@ impl Store {
                 users::keep_a_superuser(connection, &before).await?;
             }
             update(connection, &before, &after).await?;
-            end_what_ends(connection, &before, &after, author).await?;
+            end_what_ends(connection, (&before, &after), author, event).await?;
             if users::is_operating(&before) && !users::is_operating(&after) {
                 differing.extend(invitations::delete_of_inviter(connection, id, now).await?);
             }
@@ -232,9 +232,9 @@ fn is_new_password(before: &User, after: &User) -> bool {
 /// Ends the sessions and voids the links that do not outlive a change.
 async fn end_what_ends(
     connection: &mut Connection,
-    before: &User,
-    after: &User,
+    (before, after): (&User, &User),
     author: Author,
+    event: &Event,
 ) -> Result<(), StoreError> {
     let (id, is_new_password) = (after.id, is_new_password(before, after));
     let is_new_email = is_new_email(before, after);
@@ -254,7 +254,7 @@ async fn end_what_ends(
     }
     if is_operator && is_new_password {
         // Whoever had a session may have linked an account of their own to come back by.
-        links::delete_of_user(connection, id).await?;
+        links::delete_of_user(connection, id, event).await?;
     }
     if is_new_email || (is_operator && is_new_password) {
         tokens::delete_of_user(connection, id).await?;

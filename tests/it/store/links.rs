@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis::identity::user::{Method, RoleGrant, User};
 use portcullis::store::{
-    Author, Changed, Conflict, EndSessions, LinkKey, LinkRow, NewLink, NewUser, Notice,
+    Author, Changed, Conflict, EndSessions, Event, LinkKey, LinkRow, NewLink, NewUser, Notice,
     SessionOrigin, SessionRow, Sighting, StoreError, Unlinking,
 };
 
@@ -17,6 +17,7 @@ contract! {
     somebody_new_comes_with_their_link_or_not_at_all
     an_account_nobody_verified_is_handed_over_bare
     a_letter_to_a_new_password_takes_what_is_linked_at_providers
+    an_operators_new_password_takes_what_is_linked_at_providers
     a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked
     an_account_that_changed_meanwhile_is_not_linked_by_its_email
     roles_of_providers_count_beside_those_of_operators_and_are_replaced_alone
@@ -101,6 +102,12 @@ impl Bed {
 
     async fn links_of(&self, user: &User) -> Vec<LinkRow> {
         self.store.list_links(user.id).await.unwrap()
+    }
+
+    /// The providers that events say an account was unlinked from.
+    async fn unlinked(&self, user: &User) -> Vec<String> {
+        let events = self.store.list_events(Some(user.id), 50).await.unwrap().into_iter();
+        events.filter(|event| event.kind == "unlink").map(|event| event.detail).collect()
     }
 
     async fn changed(&self) -> Vec<Changed> {
@@ -200,14 +207,25 @@ async fn a_letter_to_a_new_password_takes_what_is_linked_at_providers(bed: Bed) 
             expires_at: bed.clock.now().after(Duration::from_hours(1)),
         };
         bed.store.replace_token(&token, None).await.unwrap();
-        let reset = event("reset");
+        let reset = Event { user: Some(user.id), ..event("reset") };
         bed.store
             .update_password_by_token(&user, &token.digest, (&hash(2), None), &reset)
             .await
             .unwrap();
         assert_eq!(bed.links_of(&user).await.len(), 0, "{name}");
+        assert_eq!(bed.unlinked(&user).await, ["corp"], "{name}");
         assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap(), [], "{name}");
     }
+}
+
+async fn an_operators_new_password_takes_what_is_linked_at_providers(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    bed.link(&ann, "2").await;
+    let update = Event { user: Some(ann.id), ..event("update") };
+    bed.store.update_user(ann.id, &password(hash(2)), OPERATOR, &update).await.unwrap();
+    assert_eq!(bed.links_of(&ann).await, []);
+    assert_eq!(bed.unlinked(&ann).await, ["corp", "corp"]);
 }
 
 async fn a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked(bed: Bed) {
@@ -224,9 +242,10 @@ async fn a_verified_e_mail_unlinks_what_its_owner_is_not_known_to_have_linked(be
         };
         bed.store.replace_token(&token, None).await.unwrap();
         let own = is_signed_in.then_some(session.id);
-        let verified = event("verify");
+        let verified = Event { user: Some(user.id), ..event("verify") };
         bed.store.update_verified_by_token(&user, &token.digest, own, &verified).await.unwrap();
         assert_eq!(bed.links_of(&user).await.len(), kept, "{name}");
+        assert_eq!(bed.unlinked(&user).await.len(), 1 - kept, "{name}");
         assert_eq!(bed.store.list_provider_roles(user.id).await.unwrap().len(), kept, "{name}");
         assert_eq!(bed.lives(&session).await, is_signed_in, "{name}");
     }
