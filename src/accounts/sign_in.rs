@@ -282,6 +282,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
+    use crate::store::{NewUser, UserChange};
 
     #[test]
     fn nothing_prints_a_password() {
@@ -291,5 +292,12 @@ mod tests {
         assert!(!format!("{opened:?}").contains("secret-token"));
         let cookie = Opened::Cookie(HeaderValue::from_str("a=secret-id").unwrap());
         assert!(!format!("{cookie:?}").contains("secret-id"));
+        let password_hash = Some("the-hash".to_owned());
+        let user = User { password_hash: password_hash.clone(), ..User::sample() };
+        assert!(!format!("{user:?}").contains("the-hash"));
+        let new = NewUser { password_hash: password_hash.clone(), ..NewUser::default() };
+        assert!(!format!("{new:?}").contains("the-hash"));
+        let change = UserChange { password_hash, ..UserChange::default() };
+        assert!(!format!("{change:?}").contains("the-hash"));
     }
 }

@@ -35,8 +35,7 @@ use crate::web::text::Text;
 pub type Answer = Response<Full<Bytes>>;
 
 /// A request at or below `portal.path` (or to one of the shapes below `portal.users_path`), its caller
-/// already recognised.
-#[derive(Debug)]
+/// already recognised. It holds secrets, so nothing prints it.
 pub struct Visit {
     /// The request's id.
     pub request_id: String,

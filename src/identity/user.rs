@@ -1,5 +1,6 @@
 //! People as they are stored, and how their names are compared. No database and no policy.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
-/// A person's account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A person's account. Prints no hash.
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The id, never reused.
     pub id: Uuid,
@@ -39,6 +40,15 @@ pub struct User {
     pub login_count: i64,
     /// Failed sign-ins.
     pub failed_login_count: i64,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("email", &self.email)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What people say about themselves.

@@ -57,7 +57,7 @@ impl Cause {
 }
 
 /// What is seen of a request whose sign-in did not hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Symptoms<'a> {
     /// What came under the session cookie's name.
     pub(super) cookie: &'a CookieCredential,
@@ -224,7 +224,7 @@ mod tests {
         ] {
             let host = Host::parse(host).unwrap();
             let seen = Symptoms { cookie, settings, scheme, host: &host, other, is_ahead };
-            assert_eq!(diagnose(&seen), expected, "{seen:?}");
+            assert_eq!(diagnose(&seen), expected, "{scheme:?} {host:?} {other:?}");
         }
     }
 

@@ -85,7 +85,6 @@ pub struct Rules<'a> {
 
 /// What is to be taken out of a request, found while its head was only read. Spent on that request.
 #[must_use]
-#[derive(Debug)]
 pub struct Findings {
     checked: Unambiguous,
     credentials: Credentials,

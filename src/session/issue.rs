@@ -42,8 +42,7 @@ pub struct Opening {
     pub event: Event,
 }
 
-/// A cookie session just made.
-#[derive(Debug)]
+/// A cookie session just made. Nothing prints it.
 pub struct OpenedCookie {
     /// The session's id.
     pub id: [u8; 32],
@@ -51,8 +50,7 @@ pub struct OpenedCookie {
     pub set_cookie: HeaderValue,
 }
 
-/// A bearer session just made.
-#[derive(Debug)]
+/// A bearer session just made. Nothing prints it.
 pub struct OpenedBearer {
     /// The session's id.
     pub id: [u8; 32],

@@ -75,8 +75,8 @@ pub enum Carrier {
     Bearer,
 }
 
-/// The credentials of ours that a request carried, taken out of it.
-#[derive(Clone, Debug, Default)]
+/// The credentials of ours that a request carried, taken out of it. Nothing prints them.
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// Our session cookie's value.
     pub cookie: CookieCredential,
@@ -84,8 +84,8 @@ pub struct Credentials {
     pub bearer: Option<String>,
 }
 
-/// What stood under the session cookie's name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What stood under the session cookie's name. Nothing prints it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum CookieCredential {
     /// Nothing.
     #[default]

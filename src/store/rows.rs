@@ -1,5 +1,6 @@
 //! What the tables hold, and what is written to them, as values.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -253,8 +254,8 @@ pub struct PastWrongPassword {
     pub account: String,
 }
 
-/// A new account.
-#[derive(Clone, Debug, Default)]
+/// A new account. Prints no hash.
+#[derive(Clone, Default)]
 pub struct NewUser {
     /// As entered, normalised.
     pub email: String,
@@ -274,6 +275,12 @@ pub struct NewUser {
     pub is_verified: bool,
     /// Roles granted at once.
     pub roles: Vec<String>,
+}
+
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("email", &self.email).finish_non_exhaustive()
+    }
 }
 
 /// What a sign-in writes in one transaction.

@@ -1,5 +1,7 @@
 //! What is changed about an account at once, and what the change ends: sessions, links, invitations.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::sql::{Connection, Value, values};
@@ -28,8 +30,8 @@ impl From<Flag> for UserChange {
     }
 }
 
-/// What is to be different about an account. `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
+/// What is to be different about an account. `None` leaves a field as it is. Prints no hash.
+#[derive(Clone, Default)]
 pub struct UserChange {
     /// E-mail, normalised and folded.
     pub email: Option<(String, String)>,
@@ -45,6 +47,12 @@ pub struct UserChange {
     pub is_verified: Option<bool>,
     /// Where mail is sent: how the owner is told of another e-mail or password.
     pub telling: Option<Telling>,
+}
+
+impl fmt::Debug for UserChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserChange").field("email", &self.email).finish_non_exhaustive()
+    }
 }
 
 /// Who changes an account, and by which session.
