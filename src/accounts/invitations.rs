@@ -265,8 +265,9 @@ impl Accounts {
     ) -> Result<Invitation, InviteError> {
         let Some(outbox) = &self.outbox else { return Err(InviteError::NoMail) };
         let invited = self.people.invite(guest, Way::Mail(language), &acting(by, from)).await?;
+        let invitation = invited.ok_or(Mistake::TooMany(FULL_RETRY))?;
         outbox.note_queued();
-        Ok(invited.ok_or(Mistake::TooMany(FULL_RETRY))?)
+        Ok(invitation)
     }
 
     /// Takes an invitation back, on behalf of a superuser; says whether there was one.
