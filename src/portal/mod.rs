@@ -25,7 +25,7 @@ mod vouching;
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::{ACCEPT, CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
@@ -204,7 +204,9 @@ impl Portal {
             }
         });
         visit.finish(&mut answer, self.accounts.sessions());
-        if answer.extensions().get::<Kept>().is_some() {
+        // What clears a cookie is for this browser alone.
+        let is_shared = !answer.headers().contains_key(SET_COOKIE);
+        if is_shared && answer.extensions().get::<Kept>().is_some() {
             let kept = HeaderValue::from_static(Logo::CACHING);
             answer.headers_mut().insert(CACHE_CONTROL, kept);
         }

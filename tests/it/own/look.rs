@@ -73,6 +73,9 @@ async fn a_directory_title_and_logo_make_the_pages_ones_own_and_no_script_runs()
     assert!(logo.header("cache-control").unwrap().contains("max-age="));
     assert!(logo.header("content-security-policy").unwrap().contains("sandbox"));
     assert_eq!(logo.text(), LOGO);
+    let twice = client.get(&address).header("Cookie", "portcullis=a; portcullis=b").send().await;
+    assert!(twice.header("set-cookie").is_some(), "the two are cleared");
+    assert_eq!(twice.header("cache-control"), Some("no-store"));
     // A template that fails when it is shown gives way to the one built in.
     let ann = gateway.person("ann").sign_in().await;
     let page = ann.visit("/auth/login").send().await.expect(200).text();
