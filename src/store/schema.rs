@@ -39,6 +39,9 @@ const POSTGRES: [(i64, &str, &str); 6] = [
     (6, "checks", include_str!("../../migrations/postgres/0006_checks.sql")),
 ];
 
+/// How long an older schema stays the same that nobody is changing.
+const SETTLED: Duration = Duration::from_millis(500);
+
 enum State {
     Missing { is_empty: bool },
     Present { version: i64, oldest_compatible: i64 },
@@ -46,7 +49,10 @@ enum State {
 
 /// Checks the schema, and makes or changes it as far as `migrate` goes.
 pub(super) async fn ensure(pool: &Pool, migrate: Migrate) -> Result<(), StoreError> {
-    let state = pool.read(async |connection| find_state(connection).await).await?;
+    let state = match migrate {
+        Migrate::Fully => look(pool).await?,
+        Migrate::CreateOnly | Migrate::Never => look_when_settled(pool).await?,
+    };
     let must_change = match (state, migrate) {
         (State::Present { version, oldest_compatible }, _) if oldest_compatible > VERSION => {
             return Err(StoreError::Schema(format!(
@@ -75,6 +81,26 @@ pub(super) async fn ensure(pool: &Pool, migrate: Migrate) -> Result<(), StoreErr
         within(MIGRATION_DEADLINE, change(pool)).await?;
     }
     Ok(())
+}
+
+async fn look(pool: &Pool) -> Result<State, StoreError> {
+    pool.read(async |connection| find_state(connection).await).await
+}
+
+/// What there is once nobody is at it any more: migrations are committed one by one, so while a gateway makes
+/// the schema it looks like an older one that grows.
+async fn look_when_settled(pool: &Pool) -> Result<State, StoreError> {
+    let mut seen = None;
+    loop {
+        let state = look(pool).await?;
+        match state {
+            State::Present { version, .. } if version < VERSION && seen != Some(version) => {
+                seen = Some(version);
+                tokio::time::sleep(SETTLED).await;
+            }
+            State::Present { .. } | State::Missing { .. } => return Ok(state),
+        }
+    }
 }
 
 async fn find_state(connection: &mut Connection) -> Result<State, StoreError> {
