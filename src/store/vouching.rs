@@ -5,7 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::sql::{Connection, Value, values};
+use super::sql::{Connection, Value};
 use super::{
     Changed, Conflict, Event, LinkKey, LinkRow, Store, StoreError, changes, events, provider_roles,
     tokens,
@@ -123,8 +123,7 @@ impl Store {
     /// Ends the sessions that a provider's notice names; says which (only then is there an event).
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Token`] for a notice that came before; [`Conflict::Gone`] for one about
-    /// somebody else's session.
+    /// [`StoreError`]; [`Conflict::Token`] for a notice that came before.
     pub async fn delete_noticed_sessions(
         &self,
         notice: &Notice<'_>,
@@ -150,22 +149,24 @@ async fn delete_sessions(
     event: &Event,
 ) -> Result<Vec<[u8; 32]>, StoreError> {
     const OF_SESSION: &str = "DELETE FROM sessions WHERE provider = $1 \
-         AND provider_session = $2 RETURNING id, user_id, provider_subject";
+         AND provider_session = $2 RETURNING id, user_id";
     const OF_SUBJECT: &str = "DELETE FROM sessions WHERE provider = $1 \
-         AND provider_subject = $2 RETURNING id, user_id, provider_subject";
-    let (sql, which) = match (session, subject) {
-        (Some(session), _) => (OF_SESSION, session),
-        (None, Some(subject)) => (OF_SUBJECT, subject),
+         AND provider_subject = $2 RETURNING id, user_id";
+    // One whose session there was not told may be the one.
+    const OF_BOTH: &str = "DELETE FROM sessions WHERE provider = $1 AND provider_subject = $2 \
+         AND (provider_session = $3 OR provider_session IS NULL) RETURNING id, user_id";
+    let (sql, which) = match (subject, session) {
         (None, None) => return Ok(Vec::new()),
+        (None, Some(session)) => (OF_SESSION, vec![session]),
+        (Some(subject), None) => (OF_SUBJECT, vec![subject]),
+        (Some(subject), Some(session)) => (OF_BOTH, vec![subject, session]),
     };
-    let rows = connection.rows(sql, values![provider, which]).await?;
+    let values: Vec<_> = std::iter::once(provider).chain(which).map(Value::from).collect();
+    let rows = connection.rows(sql, &values).await?;
     let mut ended = Vec::new();
     for row in rows {
         let mut cells = row.cells();
-        let (id, user, of) = (cells.digest()?, cells.uuid()?, cells.optional_text()?);
-        if session.is_some() && subject.is_some_and(|subject| of.as_deref() != Some(subject)) {
-            return Err(StoreError::Conflict(Conflict::Gone));
-        }
+        let (id, user) = (cells.digest()?, cells.uuid()?);
         changes::insert(connection, &Changed::Session(id)).await?;
         ended.push((id, user));
     }

@@ -56,11 +56,10 @@ impl Accounts {
     ) -> Result<(), VouchError> {
         let provider = self.vouching.get(name).ok_or(VouchError::Unknown)?;
         let limited = |limited: Limited| VouchError::TooMany(limited.retry_after);
-        // Not held meanwhile: a provider whose keys have to be fetched has guessed at nothing.
-        self.limits.begin_notice(from.address).map_err(limited)?.take_back();
         let notice = match read(&provider, token).await {
             Err(VouchError::NoState) => {
-                let _counted = self.limits.begin_notice(from.address);
+                // Refuses no notice that is good, whatever others send from the same address.
+                let _counted = self.limits.begin_notice(from.address).map_err(limited)?;
                 return Err(VouchError::NoState);
             }
             read => read?,
@@ -80,8 +79,8 @@ impl Accounts {
                 }
                 Ok(())
             }
-            // It came before, or speaks of somebody else's session.
-            Err(StoreError::Conflict(Conflict::Token | Conflict::Gone)) => Err(VouchError::NoState),
+            // It came before.
+            Err(StoreError::Conflict(Conflict::Token)) => Err(VouchError::NoState),
             Err(error) => Err(VouchError::Store(error)),
         }
     }

@@ -321,15 +321,11 @@ async fn a_provider_whose_keys_cannot_be_had_has_guessed_at_nothing() {
     for _ in 0..20 {
         assert_eq!(notify(&gateway, &forged).await, 400);
     }
-    assert_eq!(notify(&gateway, &good).await, 429, "whoever made those is not listened to");
+    assert_eq!(notify(&gateway, &forged).await, 429);
+    assert_eq!(notify(&gateway, &good).await, 200, "the provider is heard whatever others send");
     let guess = json!({ "token": "x", "password": "seven herons on the quay" }).to_string();
     let guess = gateway.client().post("/auth/reset-password").body("application/json", guess);
     assert_eq!(guess.send().await.expect(400).detail(), "RESET_PASSWORD_BAD_TOKEN");
-    gateway.pass(std::time::Duration::from_hours(1)).await;
-    let claims = with(notice(&liar), "iat", json!(gateway.clock.now().as_seconds()));
-    let end = json!(gateway.clock.now().as_seconds() + 300);
-    let good = liar.sign_as("logout+jwt", &with(claims, "exp", end));
-    assert_eq!(notify(&gateway, &good).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
