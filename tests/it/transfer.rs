@@ -470,9 +470,8 @@ async fn roles_move_in_files_too() {
     .await;
 }
 
-/// Accounts of a large file: half of a hundred thousand, for which the promises are, since a build for
-/// tests takes twice as long.
-const MANY: usize = 50_000;
+/// Accounts of a large file, for which the promises are.
+const MANY: usize = 100_000;
 
 /// What the one transaction of a large file may take.
 const HELD: Duration = Duration::from_secs(2);
@@ -494,9 +493,9 @@ fn crowd(letter: char, size: usize) -> String {
     lines
 }
 
-/// Runs a command that must succeed while ann signs in again and again, and is held up by it for less than the
-/// promise; what it printed.
-async fn while_ann_signs_in(bed: &Bed, arguments: &[&str]) -> String {
+/// Runs a command that must succeed while ann signs in again and again; what it printed, and whether it took and
+/// held her up for less than is promised.
+async fn while_ann_signs_in(bed: &Bed, arguments: &[&str]) -> (String, bool) {
     let began = Stopwatch::start();
     let mut child = bed.spawn(arguments);
     let mut waits = Vec::new();
@@ -514,19 +513,26 @@ async fn while_ann_signs_in(bed: &Bed, arguments: &[&str]) -> String {
     // What a sign-in takes by itself, on a machine with other work, is not the command's.
     let held = longest.saturating_sub(waits[sign_ins / 2]);
     report(&format!("{arguments:?}: {took:?}; {sign_ins} sign-ins, held {held:?} at most"));
-    assert!(took < Duration::from_mins(1), "{took:?}");
-    assert!(sign_ins >= 10 && held < HELD, "{sign_ins} sign-ins, held {held:?} at most");
-    String::from_utf8(output.stdout).unwrap()
+    assert!(sign_ins >= 10, "{sign_ins} sign-ins");
+    let is_kept = took < Duration::from_mins(1) && held < HELD;
+    (String::from_utf8(output.stdout).unwrap(), is_kept)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_comes_in_while_people_sign_in() {
-    let bed = Bed::sqlite().await;
-    bed.process.create_user("ann", &[]);
-    let file = bed.write("people.csv", &crowd('p', MANY));
-    let printed = while_ann_signs_in(&bed, &["user", "import", &file]).await;
-    assert_eq!(printed, format!("imported: {MANY} accounts\n"));
-    assert_eq!(bed.counts().await, (MANY + 1, MANY));
+    // A machine with other work may be slow for once, not every time.
+    for _ in 0..3 {
+        let bed = Bed::sqlite().await;
+        bed.process.create_user("ann", &[]);
+        let file = bed.write("people.csv", &crowd('p', MANY));
+        let (printed, is_kept) = while_ann_signs_in(&bed, &["user", "import", &file]).await;
+        assert_eq!(printed, format!("imported: {MANY} accounts\n"));
+        assert_eq!(bed.counts().await, (MANY + 1, MANY));
+        if is_kept {
+            return;
+        }
+    }
+    panic!("not within a minute, or somebody was held up for more than {HELD:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -588,7 +594,8 @@ async fn a_large_file_takes_the_place_of_as_many_strangers_while_people_sign_in(
     let file = bed.write("new.csv", &people);
     // Without a hash ann keeps her password.
     let arguments = ["user", "import", &file, "--replace", "--yes"];
-    let printed = while_ann_signs_in(&bed, &arguments).await;
+    let (printed, is_kept) = while_ann_signs_in(&bed, &arguments).await;
+    assert!(is_kept, "not within a minute, or somebody was held up for more than {HELD:?}");
     let (all, new) = (STRANGERS + 1, STRANGERS);
     assert_eq!(printed, format!("{all} accounts: {new} added, 1 changed, {new} deleted\n"));
     let strangers = "SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
