@@ -31,13 +31,13 @@ async fn a_provider_that_hangs_keeps_nobody_signed_in_by_another() {
     let (first, second) = (slow.keys_of_file(", recheck: 1h"), quick.keys_of_file(", recheck: 1h"));
     let gateway = Gateway::builder(YAML)
         .with("APP", &app.url())
-        .key("providers", &format!("{{ slow: {first}, quick: {second} }}"))
+        .key("providers", &format!("{{ asleep: {first}, quick: {second} }}"))
         .key("sessions", "{ idle: 12h, lifetime: 12h }")
         .start()
         .await;
     let mut waiting = Vec::new();
     for number in 0..20 {
-        waiting.push(come(&gateway, ("slow", &slow), &format!("p{number}")).await);
+        waiting.push(come(&gateway, ("asleep", &slow), &format!("p{number}")).await);
     }
     let ann = come(&gateway, ("quick", &quick), "ann").await;
     slow.server.at("/token", |_| pending());
