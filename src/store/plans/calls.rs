@@ -182,6 +182,8 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     let notice =
         Notice { provider: "corp", subject: None, session: Some("s"), once: ([8; 32], AT) };
     store.delete_noticed_sessions(&notice, &event()).await?;
+    let notice = Notice { subject: Some("7"), once: ([7; 32], AT), ..notice };
+    store.delete_noticed_sessions(&notice, &event()).await?;
     let Some((link, _)) = store.find_link(&key).await? else { return Ok(()) };
     let sealed = Some(b"sealed".to_vec());
     store.update_link(&Sighting { tokens: sealed.clone(), ..seen(&["staff"]) }).await?;
