@@ -10,7 +10,9 @@ use crate::clock::Timestamp;
 use crate::identity::grant::is_role_name;
 use crate::identity::hashing::Busy;
 use crate::identity::password::Rejected;
-use crate::identity::user::{Profile, User, fold_email, is_username, normalise_email};
+use crate::identity::user::{
+    Profile, ProfileField, User, fold_email, is_username, normalise_email,
+};
 use crate::session::OpenError;
 use crate::store::{Conflict, Event, NewUser, StoreError, Superuser};
 use crate::web::language::Language;
@@ -70,11 +72,11 @@ pub enum Mistake {
         "a username is 1 to 50 letters, digits, dots, underscores and hyphens, beginning with a letter or digit"
     )]
     Username,
-    /// A field of the profile, by its name, is over 200 characters or holds a control character.
+    /// A field of the profile is over 200 characters or holds a control character.
     #[error(
-        "the {} is longer than 200 characters or holds a control character", .0.replace('_', " ")
+        "the {} is longer than 200 characters or holds a control character", .0.as_str().replace('_', " ")
     )]
-    Profile(&'static str),
+    Profile(ProfileField),
     /// The name of a role does not have a role's shape.
     #[error("not a role name: {0}")]
     Role(String),
@@ -166,11 +168,11 @@ pub(super) fn trim_profile(profile: &Profile) -> Result<Profile, Mistake> {
         if is_bad { Err(Mistake::Profile(name)) } else { Ok(text.map(str::to_owned)) }
     };
     Ok(Profile {
-        first_name: field("first_name", &profile.first_name)?,
-        last_name: field("last_name", &profile.last_name)?,
-        organization: field("organization", &profile.organization)?,
-        department: field("department", &profile.department)?,
-        phone: field("phone", &profile.phone)?,
+        first_name: field(ProfileField::FirstName, &profile.first_name)?,
+        last_name: field(ProfileField::LastName, &profile.last_name)?,
+        organization: field(ProfileField::Organization, &profile.organization)?,
+        department: field(ProfileField::Department, &profile.department)?,
+        phone: field(ProfileField::Phone, &profile.phone)?,
     })
 }
 
@@ -275,9 +277,9 @@ mod tests {
         assert!(with(|d| d.username = Some("  ".into())).is_ok_and(|row| row.username.is_none()));
         assert!(matches!(with(|d| d.roles = vec!["a:b".into()]), Err(Mistake::Role(_))));
         let long = |d: &mut Draft| d.profile.phone = Some("1".repeat(201));
-        assert!(matches!(with(long), Err(Mistake::Profile("phone"))));
+        assert!(matches!(with(long), Err(Mistake::Profile(ProfileField::Phone))));
         let control = |d: &mut Draft| d.profile.last_name = Some("a\r\nX-User: b".into());
-        assert!(matches!(with(control), Err(Mistake::Profile("last_name"))));
+        assert!(matches!(with(control), Err(Mistake::Profile(ProfileField::LastName))));
         let blank = with(|d| d.profile.first_name = Some(" \t".into()));
         assert!(blank.is_ok_and(|row| row.profile.first_name.is_none()));
     }

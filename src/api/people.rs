@@ -193,7 +193,7 @@ pub(super) fn mistake_failure(mistake: Mistake, codes: &Codes, email: String) ->
         }
         Mistake::Profile(field) => {
             let reason = "it is longer than 200 characters or holds a control character";
-            unprocessable(&[Complaint::Unfit(field, reason, String::new())])
+            unprocessable(&[Complaint::Unfit(field.as_str(), reason, String::new())])
         }
         // Whoever acts was a superuser when the call came.
         Mistake::Closed | Mistake::Conflict(Conflict::NoSuperuser) => {

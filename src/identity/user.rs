@@ -66,6 +66,35 @@ pub struct Profile {
     pub phone: Option<String>,
 }
 
+/// A field of a [`Profile`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProfileField {
+    /// Given name.
+    FirstName,
+    /// Family name.
+    LastName,
+    /// Organization.
+    Organization,
+    /// Department.
+    Department,
+    /// Telephone number.
+    Phone,
+}
+
+impl ProfileField {
+    /// As bodies and forms name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstName => "first_name",
+            Self::LastName => "last_name",
+            Self::Organization => "organization",
+            Self::Department => "department",
+            Self::Phone => "phone",
+        }
+    }
+}
+
 /// A person as requests need them: an account without its history and its password hash. There may be a
 /// hundred thousand of these in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
 use super::{Portal, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, see_other, store_failure};
 use crate::accounts::{Change, ChangeError, Confirmation, Mistake, OwnChange};
-use crate::identity::user::Profile;
+use crate::identity::user::{Profile, ProfileField};
 use crate::session::Identity;
 use crate::store::Conflict;
 use crate::web::failure::Failure;
@@ -213,11 +213,11 @@ fn complain(shown: &mut Shown, error: ChangeError) -> Result<(), Failure> {
         Mistake::Conflict(Conflict::Email) => shown.email_error = Some(Text::of("email-taken")),
         Mistake::Password(reason) => shown.password_error = Some(reason.text()),
         Mistake::Profile(field) => match field {
-            "first_name" => shown.first_name_error = wrong(),
-            "last_name" => shown.last_name_error = wrong(),
-            "organization" => shown.organization_error = wrong(),
-            "department" => shown.department_error = wrong(),
-            _ => shown.phone_error = wrong(),
+            ProfileField::FirstName => shown.first_name_error = wrong(),
+            ProfileField::LastName => shown.last_name_error = wrong(),
+            ProfileField::Organization => shown.organization_error = wrong(),
+            ProfileField::Department => shown.department_error = wrong(),
+            ProfileField::Phone => shown.phone_error = wrong(),
         },
         other @ (Mistake::Username
         | Mistake::Role(_)
@@ -301,8 +301,12 @@ mod tests {
             (mistake(Mistake::Email), Changing::Email, "email-error"),
             (mistake(Mistake::Domain), Changing::Email, "email-error"),
             (mistake(Mistake::Conflict(Conflict::Email)), Changing::Email, "email-error"),
-            (mistake(Mistake::Profile("phone")), Changing::Profile, "phone-error"),
-            (mistake(Mistake::Profile("department")), Changing::Profile, "department-error"),
+            (mistake(Mistake::Profile(ProfileField::Phone)), Changing::Profile, "phone-error"),
+            (
+                mistake(Mistake::Profile(ProfileField::Department)),
+                Changing::Profile,
+                "department-error",
+            ),
         ] {
             let mut shown = Shown { has_password: true, ..Shown::default() };
             assert!(complain(&mut shown, error).is_ok());

@@ -3,34 +3,26 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::forms::{Browser, Purpose, TOKEN_FIELD};
+use super::entered::Entered;
+use super::forms::{Browser, Purpose};
 use super::opened::{forget, opened};
 use super::sign_in::sign_in_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Acceptance, InvitationState, Mistake};
-use crate::identity::user::Profile;
 use crate::store::{Conflict, Invitation};
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::text::Text;
 
 /// What the form shows.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Serialize)]
 struct Shown {
     /// The link's own token, which the form spends.
     link_token: String,
-    /// Whom the invitation is for; it cannot be changed.
-    email: String,
-    first_name: String,
-    last_name: String,
-    min_length: usize,
-    error: Option<Text>,
-    password_error: Option<Text>,
-    first_name_error: Option<Text>,
-    last_name_error: Option<Text>,
-    token_field: &'static str,
-    token: String,
+    /// The e-mail is whom the invitation is for; it cannot be changed.
+    #[serde(flatten)]
+    entered: Entered,
 }
 
 /// The page for an invitation that leads nowhere.
@@ -48,10 +40,10 @@ impl Portal {
             Ok(token) => token,
             Err(page) => return Ok(page),
         };
-        let begin = |invitation: &Invitation| Shown {
+        let begin = |invitation: &Invitation| Entered {
             first_name: invitation.first_name.clone().unwrap_or_default(),
             last_name: invitation.last_name.clone().unwrap_or_default(),
-            ..Shown::default()
+            ..Entered::default()
         };
         self.invitation_page(visit, token, StatusCode::OK, begin).await
     }
@@ -64,26 +56,19 @@ impl Portal {
     ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
         let text = |name| form.get(name).unwrap_or_default().to_owned();
-        let (token, first_name, last_name) = (text("token"), text("first_name"), text("last_name"));
-        let shown = Shown { first_name, last_name, ..Shown::default() };
+        let (token, mut entered) = (text("token"), Entered::read(&form));
         let sessions = self.accounts.sessions();
         match self.is_current(visit, Purpose::Invitation, &form) {
             Ok(true) => {}
             Err(page) => return Ok(page),
             Ok(false) => {
-                let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
+                entered.error = Some(Text::of("form-out-of-date"));
                 let status = StatusCode::FORBIDDEN;
-                return self.invitation_page(visit, &token, status, |_| shown).await;
+                return self.invitation_page(visit, &token, status, |_| entered).await;
             }
         }
-        let acceptance = Acceptance {
-            password: text("password").into(),
-            profile: Profile {
-                first_name: Some(shown.first_name.clone()),
-                last_name: Some(shown.last_name.clone()),
-                ..Profile::default()
-            },
-        };
+        let acceptance =
+            Acceptance { password: text("password").into(), profile: entered.profile() };
         let (from, old) = (visit.actor(), visit.cookie_identity(sessions).await?);
         let replaces = old.as_deref();
         match self.accounts.accept_and_sign_in(&token, acceptance, &from, replaces).await {
@@ -92,7 +77,7 @@ impl Portal {
                 forget(&mut answer, visit, (Purpose::Invitation, &token));
                 Ok(answer)
             }
-            Err(mistake) => self.invitation_again(visit, &token, shown, mistake).await,
+            Err(mistake) => self.invitation_again(visit, &token, entered, mistake).await,
         }
     }
 
@@ -101,32 +86,21 @@ impl Portal {
         &self,
         visit: &Visit,
         token: &str,
-        mut shown: Shown,
+        mut entered: Entered,
         mistake: Mistake,
     ) -> Result<Answer, Failure> {
-        match mistake {
-            Mistake::Conflict(Conflict::Token) => return Ok(over(visit, token)),
-            Mistake::Conflict(Conflict::Email) => return Ok(taken(visit)),
-            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
-            Mistake::Profile("first_name") => {
-                shown.first_name_error = Some(Text::of("field-wrong"));
-            }
-            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
-            Mistake::TooMany(after) => {
-                let what = Text::of("link-too-many");
-                return Err(Failure::too_many(after).explanation(what));
-            }
-            Mistake::Store(error) => return Err(store_failure(error)),
-            mistake @ (Mistake::Email
-            | Mistake::Username
-            | Mistake::Role(_)
-            | Mistake::Domain
-            | Mistake::Closed
-            | Mistake::Session(_)
-            | Mistake::Conflict(_)) => return Err(mistake.into()),
+        if let Mistake::Conflict(Conflict::Token) = mistake {
+            return Ok(over(visit, token));
         }
+        if let Mistake::Conflict(Conflict::Email) = mistake {
+            return Ok(taken(visit));
+        }
+        if let Mistake::TooMany(after) = mistake {
+            return Err(Failure::too_many(after).explanation(Text::of("link-too-many")));
+        }
+        entered.complain(mistake)?;
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        self.invitation_page(visit, token, status, |_| shown).await
+        self.invitation_page(visit, token, status, |_| entered).await
     }
 
     /// The page an invitation opens; `fill` says what stands in the form.
@@ -135,7 +109,7 @@ impl Portal {
         visit: &Visit,
         token: &str,
         status: StatusCode,
-        fill: impl FnOnce(&Invitation) -> Shown,
+        fill: impl FnOnce(&Invitation) -> Entered,
     ) -> Result<Answer, Failure> {
         let found = self.accounts.people().look_at_invitation(token).await;
         let invitation = match found.map_err(store_failure)? {
@@ -144,14 +118,9 @@ impl Portal {
             InvitationState::Void => return Ok(over(visit, token)),
         };
         let browser = Browser::of(visit, &self.entropy);
-        let shown = Shown {
-            link_token: token.to_owned(),
-            email: invitation.email.clone(),
-            min_length: visit.config.accounts.password.min_length,
-            token_field: TOKEN_FIELD,
-            token: browser.token(self.accounts.sessions(), Purpose::Invitation),
-            ..fill(&invitation)
-        };
+        let entered = Entered { email: invitation.email.clone(), ..fill(&invitation) };
+        let entered = self.shown_to(visit, (&browser, Purpose::Invitation), entered);
+        let shown = Shown { link_token: token.to_owned(), entered };
         let mut answer = render(visit, "invitation", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         Ok(answer)
@@ -179,13 +148,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_form_shows_the_e_mail_and_does_not_ask_for_it() {
-        let shown = Shown {
-            link_token: "abc".into(),
+        let entered = Entered {
             email: "<ann>@example.com".into(),
             first_name: "Ann".into(),
             password_error: Some(Text::of("password-common")),
-            ..Shown::default()
+            ..Entered::default()
         };
+        let shown = Shown { link_token: "abc".into(), entered };
         let page = page_of("invitation", shown).await;
         for part in ["value=\"&lt;ann&gt;@example.com\" readonly", "value=\"abc\"", "value=\"Ann\""]
         {

@@ -8,6 +8,7 @@ mod account;
 mod arrival;
 mod change;
 mod devices;
+mod entered;
 mod forgot;
 mod forms;
 mod invitation;

@@ -4,14 +4,14 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use super::entered::Entered;
 use super::forgot::Asked;
-use super::forms::{Browser, Purpose, TOKEN_FIELD};
+use super::forms::{Browser, Purpose};
 use super::sign_in::{read_next, sign_in_address};
 use super::{Portal, add_cookie, render};
-use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
+use crate::accounts::visit::{Answer, Visit, form_failure};
 use crate::accounts::{Mistake, Registration};
 use crate::config::Registration as Policy;
-use crate::identity::user::Profile;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::text::Text;
@@ -21,18 +21,9 @@ use crate::web::text::Text;
 struct Shown {
     /// `next`, if one is allowed: goes along in a hidden field.
     next: Option<String>,
-    email: String,
-    first_name: String,
-    last_name: String,
-    min_length: usize,
-    error: Option<Text>,
-    email_error: Option<Text>,
-    password_error: Option<Text>,
-    first_name_error: Option<Text>,
-    last_name_error: Option<Text>,
+    #[serde(flatten)]
+    entered: Entered,
     sign_in: String,
-    token_field: &'static str,
-    token: String,
 }
 
 impl Portal {
@@ -51,28 +42,25 @@ impl Portal {
     ) -> Result<Answer, Failure> {
         self.need_open(visit)?;
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
-        let shown = read_shown(visit, &form);
+        let (next, entered) = (read_next(visit, &form), Entered::read(&form));
+        let mut shown = Shown { next, entered, ..Shown::default() };
         match self.is_current(visit, Purpose::Register, &form) {
             Ok(true) => {}
             Err(page) => return Ok(page),
             Ok(false) => {
-                let shown = Shown { error: Some(Text::of("form-out-of-date")), ..shown };
+                shown.entered.error = Some(Text::of("form-out-of-date"));
                 return Ok(self.register_form(visit, StatusCode::FORBIDDEN, shown));
             }
         }
         let asked = Registration {
-            email: shown.email.clone(),
+            email: shown.entered.email.clone(),
             password: form.get("password").unwrap_or_default().into(),
-            profile: Profile {
-                first_name: Some(shown.first_name.clone()),
-                last_name: Some(shown.last_name.clone()),
-                ..Profile::default()
-            },
+            profile: shown.entered.profile(),
         };
         match self.accounts.register_unseen(asked, &visit.actor()).await {
             Ok(()) => {
                 let sign_in = sign_in_address(visit, shown.next.as_deref());
-                let asked = Asked { email: &shown.email, reason: "register", sign_in };
+                let asked = Asked { email: &shown.entered.email, reason: "register", sign_in };
                 Ok(render(visit, "check-mail", StatusCode::OK, asked))
             }
             Err(mistake) => self.register_again(visit, shown, mistake),
@@ -86,28 +74,17 @@ impl Portal {
         mut shown: Shown,
         mistake: Mistake,
     ) -> Result<Answer, Failure> {
-        match mistake {
-            Mistake::Email => shown.email_error = Some(Text::of("email-wrong")),
-            Mistake::Domain => shown.email_error = Some(Text::of("email-domain")),
-            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
-            Mistake::Profile("first_name") => {
-                shown.first_name_error = Some(Text::of("field-wrong"));
-            }
-            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
-            Mistake::Username | Mistake::Role(_) | Mistake::Conflict(_) => {
-                shown.error = Some(Text::of("cannot-store"));
-            }
-            // Closed since the form was looked at.
-            Mistake::Closed => return Err(closed(Policy::Closed)),
-            Mistake::TooMany(after) => {
-                let sign_in = sign_in_address(visit, shown.next.as_deref());
-                return Err(Failure::too_many(after)
-                    .explanation(Text::of("register-too-many"))
-                    .link(Text::of("back-to-sign-in"), sign_in));
-            }
-            Mistake::Store(error) => return Err(store_failure(error)),
-            mistake @ Mistake::Session(_) => return Err(mistake.into()),
+        if matches!(mistake, Mistake::Closed) {
+            // Since the form was looked at.
+            return Err(closed(Policy::Closed));
         }
+        if let Mistake::TooMany(after) = mistake {
+            let sign_in = sign_in_address(visit, shown.next.as_deref());
+            return Err(Failure::too_many(after)
+                .explanation(Text::of("register-too-many"))
+                .link(Text::of("back-to-sign-in"), sign_in));
+        }
+        shown.entered.complain(mistake)?;
         Ok(self.register_form(visit, StatusCode::UNPROCESSABLE_ENTITY, shown))
     }
 
@@ -121,10 +98,8 @@ impl Portal {
 
     fn register_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.accounts.password.min_length;
+        shown.entered = self.shown_to(visit, (&browser, Purpose::Register), shown.entered);
         shown.sign_in = sign_in_address(visit, shown.next.as_deref());
-        shown.token_field = TOKEN_FIELD;
-        shown.token = browser.token(self.accounts.sessions(), Purpose::Register);
         let mut answer = render(visit, "register", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
@@ -139,17 +114,6 @@ fn closed(policy: Policy) -> Failure {
     Failure::new(StatusCode::FORBIDDEN).explanation(why)
 }
 
-fn read_shown(visit: &Visit, form: &Form) -> Shown {
-    let field = |name| form.get(name).unwrap_or_default().trim().to_owned();
-    Shown {
-        next: read_next(visit, form),
-        email: field("email"),
-        first_name: field("first_name"),
-        last_name: field("last_name"),
-        ..Shown::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::page_of;
@@ -158,15 +122,16 @@ mod tests {
     #[tokio::test]
     async fn out_02_the_form_keeps_what_was_typed_as_the_words_it_is_and_never_a_password() {
         let markup = "\"><script>alert(1)</script>";
-        let shown = Shown {
+        let entered = Entered {
             email: markup.into(),
             first_name: markup.into(),
             last_name: markup.into(),
             min_length: 8,
             email_error: Some(Text::of("email-domain")),
             password_error: Some(Text::of("password-common")),
-            ..Shown::default()
+            ..Entered::default()
         };
+        let shown = Shown { entered, ..Shown::default() };
         let page = page_of("register", shown).await;
         for part in [
             "At least 8 characters",

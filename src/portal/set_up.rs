@@ -4,13 +4,13 @@ use http::StatusCode;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::forms::{Browser, Purpose, TOKEN_FIELD};
+use super::entered::Entered;
+use super::forms::{Browser, Purpose};
 use super::opened::{forget, opened};
 use super::sign_in::sign_in_address;
 use super::{Portal, add_cookie, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, store_failure};
 use crate::accounts::{Draft, Mistake, SetUpRequest};
-use crate::identity::user::Profile;
 use crate::store::Conflict;
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
@@ -21,17 +21,8 @@ use crate::web::text::Text;
 struct Shown {
     /// The link's own token, which the button spends.
     link_token: String,
-    email: String,
-    first_name: String,
-    last_name: String,
-    min_length: usize,
-    error: Option<Text>,
-    email_error: Option<Text>,
-    password_error: Option<Text>,
-    first_name_error: Option<Text>,
-    last_name_error: Option<Text>,
-    token_field: &'static str,
-    token: String,
+    #[serde(flatten)]
+    entered: Entered,
 }
 
 #[derive(Serialize)]
@@ -60,25 +51,21 @@ impl Portal {
         body: B,
     ) -> Result<Answer, Failure> {
         let form = Form::read(&visit.headers, body).await.map_err(|error| form_failure(&error))?;
-        let shown = read_shown(&form);
+        let link_token = form.get("token").unwrap_or_default().to_owned();
+        let mut shown = Shown { link_token, entered: Entered::read(&form) };
         let sessions = self.accounts.sessions();
         match self.is_current(visit, Purpose::SetUp, &form) {
             Ok(true) => {}
             Err(page) => return Ok(page),
             Ok(false) => {
-                let error = Some(Text::of("form-out-of-date"));
-                let shown = Shown { error, ..shown };
+                shown.entered.error = Some(Text::of("form-out-of-date"));
                 return Ok(self.set_up_form(visit, StatusCode::FORBIDDEN, shown));
             }
         }
         let password = SecretString::from(form.get("password").unwrap_or_default());
         let draft = Draft {
-            profile: Profile {
-                first_name: Some(shown.first_name.clone()),
-                last_name: Some(shown.last_name.clone()),
-                ..Profile::default()
-            },
-            ..Draft::administrator(shown.email.clone(), password)
+            profile: shown.entered.profile(),
+            ..Draft::administrator(shown.entered.email.clone(), password)
         };
         let from = visit.actor();
         let old = visit.cookie_identity(sessions).await?;
@@ -107,48 +94,21 @@ impl Portal {
         mistake: Mistake,
     ) -> Result<Answer, Failure> {
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-        match mistake {
-            Mistake::Email => shown.email_error = Some(Text::of("email-wrong")),
-            Mistake::Password(reason) => shown.password_error = Some(reason.text()),
-            Mistake::Conflict(Conflict::Email) => {
-                status = StatusCode::CONFLICT;
-                shown.email_error = Some(Text::of("set-up-email-taken"));
-            }
-            Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) => {
-                return Ok(over(visit, &shown.link_token));
-            }
-            Mistake::Profile("first_name") => {
-                shown.first_name_error = Some(Text::of("field-wrong"));
-            }
-            Mistake::Profile(_) => shown.last_name_error = Some(Text::of("field-wrong")),
-            Mistake::Username
-            | Mistake::Role(_)
-            | Mistake::Domain
-            | Mistake::Closed
-            | Mistake::Conflict(
-                Conflict::Username
-                | Conflict::Role
-                | Conflict::LastSuperuser
-                | Conflict::Gone
-                | Conflict::Verified
-                | Conflict::Linked
-                | Conflict::NoSuperuser
-                | Conflict::LastWayIn,
-            ) => {
-                shown.error = Some(Text::of("cannot-store"));
-            }
-            Mistake::TooMany(after) => return Err(Failure::too_many(after)),
-            Mistake::Store(error) => return Err(store_failure(error)),
-            mistake @ Mistake::Session(_) => return Err(mistake.into()),
+        if let Mistake::Conflict(Conflict::Token | Conflict::SetUpDone) = mistake {
+            return Ok(over(visit, &shown.link_token));
+        }
+        if let Mistake::Conflict(Conflict::Email) = mistake {
+            status = StatusCode::CONFLICT;
+            shown.entered.email_error = Some(Text::of("set-up-email-taken"));
+        } else {
+            shown.entered.complain(mistake)?;
         }
         Ok(self.set_up_form(visit, status, shown))
     }
 
     fn set_up_form(&self, visit: &Visit, status: StatusCode, mut shown: Shown) -> Answer {
         let browser = Browser::of(visit, &self.entropy);
-        shown.min_length = visit.config.accounts.password.min_length;
-        shown.token_field = TOKEN_FIELD;
-        shown.token = browser.token(self.accounts.sessions(), Purpose::SetUp);
+        shown.entered = self.shown_to(visit, (&browser, Purpose::SetUp), shown.entered);
         let mut answer = render(visit, "setup", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
@@ -163,17 +123,6 @@ fn over(visit: &Visit, token: &str) -> Answer {
     answer
 }
 
-fn read_shown(form: &Form) -> Shown {
-    let field = |name| form.get(name).unwrap_or_default().to_owned();
-    Shown {
-        link_token: field("token"),
-        email: field("email"),
-        first_name: field("first_name"),
-        last_name: field("last_name"),
-        ..Shown::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::page_of;
@@ -181,15 +130,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_form_says_what_a_password_needs_and_keeps_what_was_typed() {
-        let shown = Shown {
-            link_token: "link".into(),
+        let entered = Entered {
             email: "ann".into(),
             min_length: 8,
             email_error: Some(Text::of("email-wrong")),
             password_error: Some(Text::of("password-common")),
             error: Some(Text::of("form-out-of-date")),
-            ..Shown::default()
+            ..Entered::default()
         };
+        let shown = Shown { link_token: "link".into(), entered };
         let page = page_of("setup", shown).await;
         for part in [
             "At least 8 characters",
