@@ -24,6 +24,7 @@ contract! {
     a_link_goes_with_its_roles_and_other_sessions_and_the_last_way_in_stays
     a_session_that_has_ended_neither_links_nor_unlinks_nor_deletes
     of_two_links_taken_away_at_once_one_stays
+    all_links_to_a_provider_go_together_or_none_does
     nobody_signs_in_by_a_link_that_is_gone
     sessions_of_a_provider_end_by_person_and_by_its_session
     a_check_is_taken_once_and_only_for_living_sessions
@@ -361,6 +362,20 @@ async fn of_two_links_taken_away_at_once_one_stays(bed: Bed) {
     let (a, b) = tokio::join!(bed.store.delete_links(&a, &gone), other.delete_links(&b, &gone));
     assert_eq!([&a, &b].iter().filter(|done| done.is_ok()).count(), 1, "{a:?} {b:?}");
     assert_eq!(bed.links_of(&ann).await.len(), 1);
+}
+
+async fn all_links_to_a_provider_go_together_or_none_does(bed: Bed) {
+    let ann = bed.person("ann").await;
+    bed.link(&ann, "1").await;
+    bed.link(&ann, "2").await;
+    let all = Unlinking { subject: None, ..unlinking(&ann, "1") };
+    let unlink = async || bed.store.delete_links(&all, &event("unlink")).await;
+    assert_eq!(refused(unlink().await), Conflict::LastWayIn);
+    assert_eq!(bed.links_of(&ann).await.len(), 2);
+    let owner = Author::Owner(bed.sign_in(&ann).await.id);
+    bed.store.update_user(ann.id, &password(hash(2)), owner, &event("update")).await.unwrap();
+    assert!(unlink().await.unwrap() && !unlink().await.unwrap());
+    assert_eq!(bed.links_of(&ann).await, []);
 }
 
 async fn nobody_signs_in_by_a_link_that_is_gone(bed: Bed) {
