@@ -177,6 +177,7 @@ impl Store {
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             const SQL: &str = concat!("SELECT ", columns!(), " WHERE i.id = $1");
+            connection.run(users::ENTER).await?;
             let found = read(&connection.rows(SQL, values![invited]).await?)?;
             // Of those who try at once, one deletes the row.
             let sql = "DELETE FROM invitations WHERE id = $1 AND digest = $2 AND expires_at > $3";

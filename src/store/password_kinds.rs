@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::sql::{Connection, values};
-use super::{Store, StoreError};
+use super::{Store, StoreError, users};
 use crate::identity::hashing::Kind;
 
 impl Store {
@@ -51,6 +51,7 @@ pub(super) async fn insert(
     hash: &str,
 ) -> Result<Option<String>, StoreError> {
     let Some(kind) = kind_of(hash) else { return Ok(None) };
+    connection.run(users::ENTER).await?;
     let sql = "INSERT INTO password_kinds (kind, cost) VALUES ($1, NULL) \
          ON CONFLICT (kind) DO NOTHING";
     connection.execute(sql, values![kind.as_str()]).await?;

@@ -120,7 +120,7 @@ impl Store {
         let now = self.clock.now();
         let written = self.pool.write(async |connection| {
             let kind = password_kinds::insert(connection, hash).await?;
-            // First, since it holds the account: whoever else changes it comes wholly before or after.
+            // Holds the account: whoever else changes it comes wholly before or after.
             let sql = "UPDATE users SET password_hash = $3, password_kind = $4 \
                  WHERE id = $1 AND email_folded = $2 AND is_active";
             let values = values![user.id, &*user.email_folded, hash, kind];

@@ -337,6 +337,11 @@ pub(super) async fn hold_for(
     }
 }
 
+/// Before what somebody writes to other tables first and then to their account: whoever replaces all accounts
+/// holds them first, and would wait for ever for one who waits for them.
+pub(super) const ENTER: Both =
+    Both { sqlite: "", postgres: "LOCK TABLE users IN ROW EXCLUSIVE MODE" };
+
 /// Holds the account of a superuser who acts within a transaction; [`Conflict::NoSuperuser`] when they are none
 /// any more, or their session has ended.
 pub(super) async fn hold_superuser(
