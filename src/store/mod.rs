@@ -76,7 +76,7 @@ pub enum StoreError {
     /// A row that should not exist does: which rule it breaks.
     #[error("{0}")]
     Conflict(Conflict),
-    /// There is nothing in the database, or not even a database.
+    /// There is nothing in the database; or, of SQLite, no file.
     #[error("{}", schema::MISSING)]
     Empty,
     /// The schema is too new for this binary, or another's.

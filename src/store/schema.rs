@@ -40,7 +40,7 @@ const POSTGRES: [(i64, &str, &str); 6] = [
 ];
 
 /// How long an older schema stays the same that nobody is changing.
-const SETTLED: Duration = Duration::from_millis(500);
+const SETTLED: Duration = Duration::from_secs(2);
 
 enum State {
     Missing { is_empty: bool },
