@@ -16,7 +16,7 @@ use crate::config::SessionCookie;
 use crate::session::CookieCredential;
 use crate::web::cookies::{self, Attributes, Found};
 
-/// How long a page can be asked for again, in seconds: no longer than its link is good for.
+/// How long a page can be asked for again, in seconds from when its link was opened.
 const KEPT: i64 = 60 * 60;
 /// Longer than any token.
 const LONGEST: usize = 128;
