@@ -518,21 +518,28 @@ async fn while_ann_signs_in(bed: &Bed, arguments: &[&str]) -> (String, bool) {
     (String::from_utf8(output.stdout).unwrap(), is_kept)
 }
 
+/// Whether what is promised was kept in one of three runs: a machine with other work may be slow for once.
+async fn is_kept_once(run: impl AsyncFn() -> bool) {
+    for _ in 0..3 {
+        if run().await {
+            return;
+        }
+    }
+    panic!("not within a minute, or somebody was held up for more than {HELD:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_comes_in_while_people_sign_in() {
-    // A machine with other work may be slow for once, not every time.
-    for _ in 0..3 {
+    is_kept_once(async || {
         let bed = Bed::sqlite().await;
         bed.process.create_user("ann", &[]);
         let file = bed.write("people.csv", &crowd('p', MANY));
         let (printed, is_kept) = while_ann_signs_in(&bed, &["user", "import", &file]).await;
         assert_eq!(printed, format!("imported: {MANY} accounts\n"));
         assert_eq!(bed.counts().await, (MANY + 1, MANY));
-        if is_kept {
-            return;
-        }
-    }
-    panic!("not within a minute, or somebody was held up for more than {HELD:?}");
+        is_kept
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -544,19 +551,13 @@ async fn a_large_file_comes_in_whole_or_not_at_all() {
     let line = SOME + 2;
     assert!(text.contains(&format!("{bad}:{line}: not an e-mail address\n")), "{text}");
     assert_eq!(bed.counts().await, (1, 0));
-    // Killed while it reads, and while it writes.
+    // Killed while it writes.
     let good = bed.write("good.csv", &crowd('g', SOME));
-    let mut child = bed.spawn(&["user", "import", &good]);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(bed.counts().await, (1, 0));
     let mut child = bed.spawn(&["user", "import", &good]);
     let log = bed.path("portcullis.db-wal");
     let size = || log.metadata().map_or(0, |known| known.len());
     let before = size();
-    while size() < before + 1024 * 1024 {
-        assert!(child.try_wait().unwrap().is_none(), "it has written nothing");
+    while size() < before + 1024 * 1024 && child.try_wait().unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     child.kill().unwrap();
@@ -578,6 +579,11 @@ async fn a_large_file_comes_in_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_takes_the_place_of_as_many_strangers_while_people_sign_in() {
+    is_kept_once(replace_strangers).await;
+}
+
+/// Whether the promises were kept.
+async fn replace_strangers() -> bool {
     let bed = Bed::sqlite().await;
     bed.process.create_user("ann", &["--superuser"]);
     let file = bed.write("old.csv", &crowd('o', STRANGERS));
@@ -595,13 +601,13 @@ async fn a_large_file_takes_the_place_of_as_many_strangers_while_people_sign_in(
     // Without a hash ann keeps her password.
     let arguments = ["user", "import", &file, "--replace", "--yes"];
     let (printed, is_kept) = while_ann_signs_in(&bed, &arguments).await;
-    assert!(is_kept, "not within a minute, or somebody was held up for more than {HELD:?}");
     let (all, new) = (STRANGERS + 1, STRANGERS);
     assert_eq!(printed, format!("{all} accounts: {new} added, 1 changed, {new} deleted\n"));
     let strangers = "SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id \
          WHERE u.email <> 'ann@example.com'";
     assert_eq!(sqlite(&database, strangers).await, 0);
     assert_eq!(bed.counts().await, (all, new));
+    is_kept
 }
 
 /// The first cell of a query on a file.
