@@ -8,7 +8,7 @@ use super::{Accounts, Actor};
 use crate::clock::Timestamp;
 use crate::identity::user::{Method, Profile, RoleGrant, User, fold_email};
 use crate::session::Identity;
-use crate::store::{EndSessions, Event, LinkRow, SessionKind, SessionRow, StoreError};
+use crate::store::{Conflict, EndSessions, Event, LinkRow, SessionKind, SessionRow, StoreError};
 
 /// Sessions shown at most, newest first.
 const MOST_SESSIONS: u32 = 200;
@@ -97,17 +97,20 @@ impl Accounts {
     /// Where somebody is signed in, newest first; at most 200.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::Gone`] when the session that asks has ended.
     pub async fn own_sessions(&self, identity: &Identity) -> Result<Vec<SessionRow>, StoreError> {
-        let id = identity.user().id;
-        let listed = self.people.store().list_sessions(Some(id), self.people.now(), MOST_SESSIONS);
-        Ok(listed.await?.into_iter().map(|(session, _)| session).collect())
+        let (id, store) = (identity.user().id, self.people.store());
+        let listed = store.list_sessions(Some(id), self.people.now(), MOST_SESSIONS).await?;
+        if store.find_session(&identity.session().id).await?.is_none() {
+            return Err(StoreError::Conflict(Conflict::Gone));
+        }
+        Ok(listed.into_iter().map(|(session, _)| session).collect())
     }
 
     /// Ends one of somebody's own sessions; `false` for one that is nobody's, or somebody else's.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::Gone`] when the session that asks has ended.
     pub async fn sign_out_device(
         &self,
         identity: &Identity,
@@ -120,13 +123,13 @@ impl Accounts {
             return Ok(false);
         }
         let event = self.ending(identity, from, "sign-out");
-        Ok(self.sessions.end(EndSessions::One(id), &event).await? > 0)
+        Ok(self.sessions.end_own(EndSessions::One(id), identity, &event).await? > 0)
     }
 
     /// Ends every session of the person but this one; says how many.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::Gone`] when this one has ended.
     pub async fn sign_out_elsewhere(
         &self,
         identity: &Identity,
@@ -134,13 +137,13 @@ impl Accounts {
     ) -> Result<u64, StoreError> {
         let event = self.ending(identity, from, "sign-out-everywhere");
         let others = EndSessions::OfUserBut(identity.user().id, identity.session().id);
-        self.sessions.end(others, &event).await
+        self.sessions.end_own(others, identity, &event).await
     }
 
     /// All that is kept of somebody; `None` if the account is gone.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::Gone`] when the session that asks has ended.
     pub async fn dossier(&self, identity: &Identity) -> Result<Option<Dossier>, StoreError> {
         let id = identity.user().id;
         let store = self.people.store();

@@ -244,14 +244,14 @@ impl Accounts {
     /// Ends every session of the person; says how many.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::Gone`] when this one has ended already.
     pub async fn sign_out_everywhere(
         &self,
         identity: &Identity,
         from: &Actor,
     ) -> Result<u64, StoreError> {
         let event = self.ending(identity, from, "sign-out-everywhere");
-        self.sessions.end(EndSessions::OfUser(identity.user().id), &event).await
+        self.sessions.end_own(EndSessions::OfUser(identity.user().id), identity, &event).await
     }
 
     pub(super) fn ending(&self, identity: &Identity, from: &Actor, kind: &str) -> Event {

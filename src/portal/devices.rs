@@ -10,7 +10,7 @@ use super::forms::{Purpose, TOKEN_FIELD, is_of_session, session_token};
 use super::{Portal, render};
 use crate::accounts::visit::{Answer, Visit, form_failure, see_other, store_failure};
 use crate::session::Identity;
-use crate::store::SessionRow;
+use crate::store::{Conflict, SessionRow, StoreError};
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::text::Text;
@@ -79,19 +79,22 @@ impl Portal {
             let error = Some(Text::of("form-out-of-date"));
             return self.devices(visit, identity, (StatusCode::FORBIDDEN, error), false).await;
         }
-        if form.get("others").is_some() {
-            let ended = self.accounts.sign_out_elsewhere(identity, &from).await;
-            ended.map_err(store_failure)?;
+        let has_ended = if form.get("others").is_some() {
+            self.accounts.sign_out_elsewhere(identity, &from).await.map(|_| true)
         } else {
-            let id = form.get("device").and_then(read_id);
-            let has_ended = match id {
+            match form.get("device").and_then(read_id) {
                 Some(id) => self.accounts.sign_out_device(identity, id, &from).await,
                 None => Ok(false),
-            };
-            if !has_ended.map_err(store_failure)? {
+            }
+        };
+        match has_ended {
+            Ok(true) => {}
+            Ok(false) => {
                 let error = Some(Text::of("devices-gone"));
                 return self.devices(visit, identity, (StatusCode::NOT_FOUND, error), false).await;
             }
+            Err(StoreError::Conflict(Conflict::Gone)) => return Ok(sign_in_first(visit)),
+            Err(error) => return Err(store_failure(error)),
         }
         Ok(see_other(&format!("{}/account/devices?done=1", visit.config.portal.path)))
     }
@@ -103,7 +106,10 @@ impl Portal {
         (status, error): (StatusCode, Option<Text>),
         done: bool,
     ) -> Result<Answer, Failure> {
-        let rows = self.accounts.own_sessions(identity).await.map_err(store_failure)?;
+        let rows = match self.accounts.own_sessions(identity).await {
+            Err(StoreError::Conflict(Conflict::Gone)) => return Ok(sign_in_first(visit)),
+            rows => rows.map_err(store_failure)?,
+        };
         let this = identity.session().id;
         let mut devices: Vec<_> = rows.into_iter().map(|row| Device::of(row, &this)).collect();
         devices.sort_by_key(|device| !device.is_this);

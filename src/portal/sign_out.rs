@@ -15,6 +15,7 @@ use crate::accounts::visit::{
 };
 use crate::accounts::vouching::Farewell;
 use crate::session::{CookieCredential, Identity};
+use crate::store::{Conflict, StoreError};
 use crate::web::failure::Failure;
 use crate::web::form::{Form, RequestBody};
 use crate::web::text::Text;
@@ -103,7 +104,11 @@ impl Portal {
                 }
             }
             Extent::Everywhere => {
-                self.accounts.sign_out_everywhere(identity, &from).await.map_err(store_failure)?;
+                match self.accounts.sign_out_everywhere(identity, &from).await {
+                    // Signed out already: whoever was is no longer known by it.
+                    Ok(_) | Err(StoreError::Conflict(Conflict::Gone)) => {}
+                    Err(error) => return Err(store_failure(error)),
+                }
             }
         }
         Ok(match farewell {

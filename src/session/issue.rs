@@ -9,7 +9,7 @@ use http::HeaderValue;
 use uuid::Uuid;
 
 use super::cache::Id;
-use super::{Sessions, cookie};
+use super::{Identity, Sessions, cookie};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::identity::bearer::AccessToken;
@@ -140,6 +140,27 @@ impl Sessions {
     /// [`StoreError`].
     pub async fn end(&self, which: EndSessions, event: &Event) -> Result<u64, StoreError> {
         let ended = self.inner.store.delete_sessions(which, event).await?;
+        self.note_ended(which);
+        Ok(ended)
+    }
+
+    /// The same for their owner, by a session that has to exist still.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Gone`](crate::store::Conflict::Gone) when it does not.
+    pub async fn end_own(
+        &self,
+        which: EndSessions,
+        by: &Identity,
+        event: &Event,
+    ) -> Result<u64, StoreError> {
+        let by = (by.user().id, by.session().id);
+        let ended = self.inner.store.delete_own_sessions(which, by, event).await?;
+        self.note_ended(which);
+        Ok(ended)
+    }
+
+    fn note_ended(&self, which: EndSessions) {
         match which {
             EndSessions::One(id) => self.apply(&Changed::Session(id)),
             EndSessions::OfUser(user) | EndSessions::OfUserBut(user, _) => {
@@ -150,7 +171,6 @@ impl Sessions {
                 self.inner.watches.wake_all();
             }
         }
-        Ok(ended)
     }
 
     /// `Set-Cookie` values that clear the session cookie.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::sql::{Both, Cells, Connection, Row, Value, values};
 use super::users::{self, user_columns};
 use super::{
-    Changed, Conflict, EndSessions, Event, LinkKey, LoadedSession, SessionKind, SessionOrigin,
-    SessionRow, SignIn, Store, StoreError, changes, checks, events, links,
+    Author, Changed, Conflict, EndSessions, Event, LinkKey, LoadedSession, SessionKind,
+    SessionOrigin, SessionRow, SignIn, Store, StoreError, changes, checks, events, links,
 };
 use crate::clock::Timestamp;
 use crate::identity::user::{Method, RoleGrant};
@@ -184,15 +184,40 @@ impl Store {
         which: EndSessions,
         event: &Event,
     ) -> Result<u64, StoreError> {
+        let deleted =
+            self.pool.write(async |connection| delete_with_event(connection, which, event).await);
+        deleted.await
+    }
+
+    /// The same for their owner, by a session that has to exist still: what asks for it may have taken a while
+    /// to come.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::Gone`] when the account or that session is gone.
+    pub async fn delete_own_sessions(
+        &self,
+        which: EndSessions,
+        (owner, by): (Uuid, [u8; 32]),
+        event: &Event,
+    ) -> Result<u64, StoreError> {
         let deleted = self.pool.write(async |connection| {
-            let ended = delete(connection, which).await?;
-            if ended > 0 {
-                events::insert(connection, event).await?;
-            }
-            Ok(ended)
+            users::hold_for(connection, owner, Author::Owner(by)).await?;
+            delete_with_event(connection, which, event).await
         });
         deleted.await
     }
+}
+
+async fn delete_with_event(
+    connection: &mut Connection,
+    which: EndSessions,
+    event: &Event,
+) -> Result<u64, StoreError> {
+    let ended = delete(connection, which).await?;
+    if ended > 0 {
+        events::insert(connection, event).await?;
+    }
+    Ok(ended)
 }
 
 /// In the order of the roles, each once: where several give a role, the one that lasts longest.

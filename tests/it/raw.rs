@@ -452,6 +452,17 @@ impl Call {
         bytes
     }
 
+    /// Sends the head alone and waits until the body is asked for, by when it is known who asks: the connection,
+    /// and the body that is still to be sent.
+    pub async fn send_head(&self) -> (Raw, Vec<u8>) {
+        let body = self.body.clone().unwrap_or_default();
+        let bytes = self.clone().header("Expect", "100-continue").bytes();
+        let mut raw = Raw::connect(self.client.address).await;
+        raw.send(&bytes[..bytes.len() - body.len()]).await;
+        assert_eq!(raw.head().await.status, 100);
+        (raw, body)
+    }
+
     /// Sends it on a fresh connection and reads the answer.
     pub async fn send(&self) -> Response {
         let mut raw = Raw::connect(self.client.address).await;

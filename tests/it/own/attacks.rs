@@ -1,5 +1,7 @@
 //! Attacks on these pages, named by their ids in `docs/attack-cases.md`.
 
+use portcullis::accounts::Actor;
+
 use super::{NEW, fill, send, start};
 use crate::harness::{PASSWORD, email};
 use crate::pages::hidden_fields;
@@ -106,4 +108,30 @@ async fn ses_11_no_other_site_sends_the_forms_of_these_pages_and_no_form_stands_
     stolen.send().await.expect(403);
     let people = gateway.running.accounts().people();
     assert!(people.find("eve@example.com").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ses_05_a_session_that_ends_before_a_form_is_whole_ends_and_shows_no_other() {
+    let (_upstream, gateway) = start("{}").await;
+    gateway.person("ann").create().await;
+    let people = gateway.running.accounts().people();
+    let ann = people.find("ann@example.com").await.unwrap().unwrap();
+    let nobodys = "A".repeat(43);
+    for (target, which, field) in [
+        ("/auth/account/devices", 1, ("others", "1")),
+        ("/auth/account/devices", 1, ("device", &*nobodys)),
+        ("/auth/logout", 0, ("everywhere", "1")),
+    ] {
+        let (stolen, _other) = (gateway.sign_in("ann").await, gateway.sign_in("ann").await);
+        let page = stolen.visit("/auth/account/devices").send().await.expect(200).text();
+        let mut tokens = hidden_fields(&page).into_iter().filter(|(name, _)| name == "form_token");
+        let token = tokens.nth(which).unwrap().1;
+        let form = stolen.post(target).form(&[("form_token", &token), field]);
+        let (mut raw, body) = form.navigating_from("same-origin").send_head().await;
+        people.set_password(&ann, PASSWORD.into(), &Actor::cli()).await.unwrap();
+        let owner = gateway.sign_in("ann").await;
+        raw.send(body).await;
+        raw.response("POST").await.expect(303);
+        owner.get("/x").send().await.expect(200);
+    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{NEW, events, link_mailed_to, patch, sign_in, start, with_accounts};
 use crate::harness::{Gateway, PASSWORD, email};
 use crate::postgres::Postgres;
-use crate::raw::{Client, Raw};
+use crate::raw::Client;
 use crate::upstream::Upstream;
 
 /// The address of somebody's account.
@@ -281,16 +281,6 @@ async fn whoever_is_switched_off_or_deleted_meanwhile_changes_nothing() {
     assert_eq!(people.find("ann@example.com").await.unwrap().unwrap().profile.first_name, None);
 }
 
-/// Sends the head of a request and waits until its body is asked for: by then it is known who asks.
-async fn send_head(client: &Client, method: &str, target: &str, length: usize) -> Raw {
-    let call = client.call(method, target).header("Content-Type", "application/json");
-    let call = call.header("Expect", "100-continue").header("Content-Length", &length.to_string());
-    let mut raw = Raw::connect(client.address()).await;
-    raw.send(call.bytes()).await;
-    assert_eq!(raw.head().await.status, 100);
-    raw
-}
-
 async fn nobody_is_a_superuser_by_an_earlier_head(gateway: Gateway) {
     let root = gateway.person("root").superuser().sign_in().await;
     let anns = address(&gateway, &gateway.person("ann").create().await.email).await;
@@ -309,11 +299,11 @@ async fn nobody_is_a_superuser_by_an_earlier_head(gateway: Gateway) {
             ("PATCH", &anns, &promoted),
             ("POST", "/auth/invitations", &guest),
         ] {
-            let body = body.to_string();
-            begun.push((send_head(&eve, method, target, body.len()).await, method, body));
+            let call = eve.call(method, target).body("application/json", body.to_string());
+            begun.push((call.send_head().await, method));
         }
         patch(&root, &own, &blow).await.expect(200);
-        for (mut raw, method, body) in begun {
+        for ((mut raw, body), method) in begun {
             raw.send(&body).await;
             raw.response(method).await.expect(403);
         }
