@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::sql::{Connection, Value, values};
 use super::users::{self, HOLD_SUPERUSERS};
 use super::{
-    Changed, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind, changes,
-    events, invitations, links, outbox, password_kinds, sessions, tokens,
+    Changed, Conflict, EndSessions, Event, LetterKind, Store, StoreError, Telling, TokenKind,
+    changes, events, invitations, links, outbox, password_kinds, sessions, tokens,
 };
 use crate::identity::user::{Profile, User};
 
@@ -152,6 +152,11 @@ impl Store {
             }
             if !users::is_operating(&after) {
                 users::keep_a_superuser(connection, &before).await?;
+            }
+            let (former, email) = (&before.email_folded, &after.email_folded);
+            // Asked before it is written: two who take each other's would wait for each other.
+            if former != email && users::has_email(connection, email).await? {
+                return Err(StoreError::Conflict(Conflict::Email));
             }
             update(connection, &before, &after).await?;
             end_what_ends(connection, (&before, &after), author, event).await?;
