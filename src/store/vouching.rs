@@ -5,7 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::sql::{Connection, Value};
+use super::sql::{Connection, Value, values};
 use super::{
     Changed, Conflict, Event, LinkKey, LinkRow, Store, StoreError, changes, events, provider_roles,
     tokens,
@@ -64,6 +64,10 @@ impl Store {
     pub async fn update_link(&self, seen: &Sighting) -> Result<Option<Uuid>, StoreError> {
         let Sighting { key, roles, .. } = seen;
         let written = self.pool.write(async |connection| {
+            // Before the link, as whoever deletes the account holds them.
+            let hold = "UPDATE users SET is_active = is_active WHERE id = (SELECT l.user_id \
+                 FROM linked_accounts l WHERE l.provider = $1 AND l.subject = $2)";
+            connection.execute(hold, values![&*key.provider, &*key.subject]).await?;
             let sql = "UPDATE linked_accounts SET email = COALESCE($3, email), \
                  tokens = $4, next_check = $5, issuer = $6 \
                  WHERE provider = $1 AND subject = $2 \
