@@ -122,6 +122,13 @@ pub struct SessionCookie {
 }
 
 impl SessionCookie {
+    /// The name of a cookie of the portal's own: it is of one host, whatever `domain` says of the session's.
+    #[must_use]
+    pub fn portal_name(&self, kind: &str) -> String {
+        let prefix = if self.secure { "__Host-" } else { "" };
+        format!("{prefix}{}-{kind}", self.name)
+    }
+
     /// The name of the cookie that keeps the language somebody chose.
     #[must_use]
     pub fn language_name(&self) -> String {

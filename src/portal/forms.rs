@@ -179,7 +179,7 @@ pub(super) fn attributes(cookie: &SessionCookie, max_age: Option<i64>) -> Attrib
 }
 
 fn cookie_prefix(cookie: &SessionCookie) -> String {
-    format!("{}-form-", cookie.wire_name)
+    cookie.portal_name("form-")
 }
 
 /// Every cookie of this kind. Others of the name are left alone: they bind nothing.

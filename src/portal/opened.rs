@@ -109,7 +109,7 @@ fn link_attributes(cookie: &SessionCookie, max_age: Option<i64>) -> Attributes<'
 }
 
 fn cookie_name(cookie: &SessionCookie, purpose: Purpose) -> String {
-    format!("{}-link-{}", cookie.wire_name, purpose.as_str())
+    cookie.portal_name(&format!("link-{}", purpose.as_str()))
 }
 
 #[cfg(test)]

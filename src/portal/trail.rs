@@ -172,7 +172,7 @@ impl Trail {
 }
 
 fn cookie_name(cookie: &SessionCookie) -> String {
-    format!("{}-bounce", cookie.wire_name)
+    cookie.portal_name("bounce")
 }
 
 fn seal(sessions: &Sessions, purpose: &str, text: &str) -> String {

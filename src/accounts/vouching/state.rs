@@ -236,7 +236,7 @@ fn attributes(cookie: &SessionCookie, max_age: Option<i64>) -> Attributes<'stati
 }
 
 fn cookie_prefix(cookie: &SessionCookie) -> String {
-    format!("{}-flow-", cookie.wire_name)
+    cookie.portal_name("flow-")
 }
 
 fn cookie_name(cookie: &SessionCookie, suffix: &str) -> String {

@@ -352,6 +352,9 @@ async fn ses_14_every_cookie_that_is_set_is_bound_as_tightly_as_it_can_be() {
                 let is_session = pair.split('=').next() == Some(&*name);
                 assert_eq!(domains.count(), usize::from(domain.is_some() && is_session), "{case}");
                 assert!(line.len() < 400 && line.is_ascii(), "{case}");
+                let is_hosts = is_session || pair.starts_with(&format!("{name}-language"));
+                let own = if is_secure && !is_hosts { "__Host-" } else { prefix };
+                assert!(pair.starts_with(&format!("{own}portcullis")), "{case}");
             }
         }
         assert!(seen >= 10, "{public_url}: {seen} cookies");
