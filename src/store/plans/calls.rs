@@ -179,11 +179,10 @@ async fn call_links(store: &Store, user: &User) -> Result<(), StoreError> {
     store.list_linked_providers().await?;
     store.update_checks_due(&key.provider, AT).await?;
     store.find_due_checks(&key.provider, AT, Duration::from_secs(1), 10).await?;
-    let notice =
-        Notice { provider: "corp", subject: None, session: Some("s"), once: ([8; 32], AT) };
-    store.delete_noticed_sessions(&notice, &event()).await?;
-    let notice = Notice { subject: Some("7"), once: ([7; 32], AT), ..notice };
-    store.delete_noticed_sessions(&notice, &event()).await?;
+    for (subject, once) in [(None, [8; 32]), (Some("7"), [7; 32])] {
+        let notice = Notice { provider: "corp", subject, session: Some("s"), once: (once, AT) };
+        store.delete_noticed_sessions(&notice, &event()).await?;
+    }
     let Some((link, _)) = store.find_link(&key).await? else { return Ok(()) };
     let sealed = Some(b"sealed".to_vec());
     store.update_link(&Sighting { tokens: sealed.clone(), ..seen(&["staff"]) }).await?;
