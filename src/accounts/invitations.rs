@@ -112,7 +112,6 @@ impl People {
             kind: LetterKind::Invite,
             recipient: &invitation.email_folded,
             language,
-            subject: None,
             queued_at: now,
         };
         let letter = match way {

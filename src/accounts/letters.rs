@@ -116,11 +116,11 @@ impl LetterDesk {
     }
 
     /// What tells somebody of a change goes to the e-mail that they had then, whatever became of the account
-    /// since, and leads to a page.
+    /// since, even if it is gone, and leads to a page.
     fn to_owner(&self, letter: &HeldLetter, page: &str) -> Addressee {
         let (site, portal) = (&self.config.public_url, &self.config.portal.path);
         Addressee {
-            user: letter.subject,
+            user: None,
             email: letter.recipient.clone(),
             link: format!("{site}{portal}/{page}").into(),
             expires_at: None,

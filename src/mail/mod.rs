@@ -58,7 +58,7 @@ pub enum AskError {
 /// Whom a letter is for, and where it leads.
 #[derive(Debug)]
 pub struct Addressee {
-    /// The account; `None` for somebody who has none yet.
+    /// The account that the letter is for and goes with, if there is one.
     pub user: Option<Uuid>,
     /// The e-mail, as it is written.
     pub email: String,
@@ -122,7 +122,7 @@ impl Outbox {
         let refused = |Limited { retry_after }| AskError::TooMany(retry_after);
         self.limits.ask(from, (kind.as_str(), recipient)).map_err(refused)?;
         let queued_at = self.clock.now();
-        Ok(NewLetter { kind, recipient, language, subject: None, queued_at })
+        Ok(NewLetter { kind, recipient, language, queued_at })
     }
 
     /// Says that a letter was put in, so that it goes out at once.

@@ -191,17 +191,18 @@ pub(super) async fn insert(
         return Ok(false);
     }
     let sql = "INSERT INTO outbox \
-         (kind, recipient, language, subject, queued_at, attempts, next_attempt, held_until) \
-         VALUES ($1, $2, $3, $4, $5, 0, $5, 0) ON CONFLICT (recipient, kind) DO UPDATE \
+         (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
+         VALUES ($1, $2, $3, $4, 0, $4, 0) ON CONFLICT (recipient, kind) DO UPDATE \
          SET language = excluded.language, queued_at = excluded.queued_at, \
-         next_attempt = excluded.next_attempt, subject = excluded.subject, attempts = 0";
+         next_attempt = excluded.next_attempt, subject = NULL, attempts = 0";
     let (kind, language) = (letter.kind.as_str(), letter.language.code());
-    let values = values![kind, letter.recipient, language, letter.subject, letter.queued_at];
+    let values = values![kind, letter.recipient, language, letter.queued_at];
     connection.execute(sql, values).await.map(|_| true)
 }
 
 /// Tells the owner of an account what became another one: by letters to the e-mail that they had `before`, if
-/// it was verified. Says how many; the change stands when the outbox has no room for them.
+/// it was verified. Says how many; the change stands when the outbox has no room for them. No account stands
+/// in them, since they would go with it, and whoever took it over may delete it.
 pub(super) async fn tell_owner(
     connection: &mut Connection,
     before: &User,
@@ -215,7 +216,6 @@ pub(super) async fn tell_owner(
             kind: *kind,
             recipient: &before.email_folded,
             language: telling.language,
-            subject: Some(before.id),
             queued_at: telling.now,
         };
         told += u32::from(insert(connection, &letter, telling.most).await?);

@@ -177,8 +177,6 @@ pub struct NewLetter<'a> {
     pub recipient: &'a str,
     /// In which language.
     pub language: Language,
-    /// The account it is about, where that is known.
-    pub subject: Option<Uuid>,
     /// When.
     pub queued_at: Timestamp,
 }
@@ -203,7 +201,7 @@ pub struct HeldLetter {
     pub recipient: String,
     /// In which language.
     pub language: Language,
-    /// The account it is about, or was found to be for by an earlier attempt.
+    /// The account that an earlier attempt found it to be for.
     pub subject: Option<Uuid>,
     /// When it was last asked for.
     pub queued_at: Timestamp,

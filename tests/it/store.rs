@@ -1260,8 +1260,7 @@ async fn the_change_log_reaches_back_thirty_seconds(bed: Bed) {
 impl Bed {
     async fn ask(&self, recipient: &str, language: Language) {
         let queued_at = self.clock.now();
-        let letter =
-            NewLetter { kind: LetterKind::Reset, recipient, language, subject: None, queued_at };
+        let letter = NewLetter { kind: LetterKind::Reset, recipient, language, queued_at };
         assert!(self.store.insert_letter(&letter, 1000).await.unwrap());
     }
 
@@ -1377,7 +1376,7 @@ async fn the_outbox_has_a_bound(bed: Bed) {
         let recipient = format!("p{number}@example.com");
         let kind = LetterKind::Verify;
         let recipient = &*recipient;
-        let letter = NewLetter { kind, recipient, language, subject: None, queued_at };
+        let letter = NewLetter { kind, recipient, language, queued_at };
         assert_eq!(bed.store.insert_letter(&letter, 3).await.unwrap(), fits, "{number}");
     }
 }

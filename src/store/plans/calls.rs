@@ -277,7 +277,6 @@ async fn call_outbox(store: &Store) -> Result<(), StoreError> {
         kind: LetterKind::Reset,
         recipient: "ann@example.com",
         language: Language::ENGLISH,
-        subject: None,
         queued_at: AT,
     };
     store.insert_letter(&letter, 10).await?;

@@ -161,6 +161,24 @@ async fn what_tells_of_a_change_waits_for_the_mail_server_and_goes_where_it_was_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_tells_of_a_change_comes_even_if_the_account_is_gone() {
+    let (server, gateway) = start(&[]).await;
+    let ann = gateway.person("ann").sign_in().await;
+    server.mode("rcpt 450 later");
+    patch(&ann, ME, &json!({ "email": "eve@example.org", "password": NEW })).await.expect(200);
+    server.wait_until("rcpt 450 later", 3).await;
+    let form = [("current_password", NEW), ("sure", "1")];
+    fill(&ann, "/auth/account/delete", &form).await.expect(303);
+    patch(&ann, ME, &json!({})).await.expect(401);
+    server.mode("accept");
+    gateway.advance(Duration::from_mins(20));
+    // The one that verifies the new e-mail has gone with the account.
+    let letters = told(&server, 2, "ann").await;
+    let subjects: Vec<_> = letters.iter().map(|letter| letter.header("subject")).collect();
+    assert_eq!(subjects, [PASSWORD_DE, EMAIL_DE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn out_02_what_tells_of_a_change_holds_nothing_that_anybody_typed_and_no_token() {
     let (server, gateway) = start(&[]).await;
     let ann = gateway.person("ann").sign_in().await;

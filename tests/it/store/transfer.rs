@@ -5,8 +5,8 @@ use std::time::Duration;
 use portcullis::config::DatabaseUrl;
 use portcullis::identity::user::{Method, User};
 use portcullis::store::{
-    Conflict, EndSessions, LetterKind, LinkKey, LinkRow, NewLetter, NewLink, NewUser, Past,
-    Replaced, SessionOrigin, SessionRow, Sighting, StagedLink, StagedUser, TokenKind,
+    Conflict, EndSessions, LinkKey, LinkRow, NewLink, NewUser, Past, Replaced, SessionOrigin,
+    SessionRow, Sighting, StagedLink, StagedUser, TokenKind,
 };
 use portcullis::web::language::Language;
 use uuid::Uuid;
@@ -147,10 +147,10 @@ impl Bed {
         let end = self.clock.now().after(LONG);
         self.store.insert_token(TokenKind::Reset, Some(user.id), &digest(), end).await.unwrap();
         self.linked(&user, name).await;
-        let (recipient, queued_at) = (&*user.email_folded, self.clock.now());
-        let (kind, language) = (LetterKind::Reset, Language::ENGLISH);
-        let letter = NewLetter { kind, recipient, subject: Some(user.id), language, queued_at };
-        assert!(self.store.insert_letter(&letter, 1000).await.unwrap());
+        self.ask(&user.email_folded, Language::ENGLISH).await;
+        let letter = self.take(LONG).await.unwrap();
+        self.store.update_letter_subject(&letter, user.id).await.unwrap();
+        self.store.update_letter_released(&letter).await.unwrap();
         (user, session)
     }
 
