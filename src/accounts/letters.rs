@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Accounts, Actor, Link, LinkKind, Mistake, People};
 use crate::config::Config;
-use crate::identity::user::{InvalidEmail, User, fold_email};
+use crate::identity::user::{InvalidEmail, User, fold_email, mail_address};
 use crate::mail::{Addressee, AskError, Desk, DeskError};
 use crate::store::{Conflict, HeldLetter, LetterKind, StoreError};
 
@@ -90,7 +90,7 @@ impl LetterDesk {
         match self.people.issue_link(&user, kind, &self.config).await {
             Ok(Link { url, expires_at }) => Ok(Some(Addressee {
                 user: Some(user.id),
-                email: user.email,
+                email: mail_address(&user.email, &user.email_folded),
                 link: url,
                 expires_at: Some(expires_at),
             })),
@@ -106,7 +106,7 @@ impl LetterDesk {
             return Ok(None);
         };
         let link = self.people.invitation_link(&invitation, &self.config).await?;
-        let email = invitation.email;
+        let email = mail_address(&invitation.email, &invitation.email_folded);
         Ok(link.map(|Link { url, expires_at }| Addressee {
             user: None,
             email,

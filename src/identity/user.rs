@@ -263,6 +263,16 @@ pub fn fold_email(text: &str) -> Result<String, InvalidEmail> {
     Ok(format!("{}@{ascii}", local.to_lowercase()))
 }
 
+/// An address as mail is sent to it: as it is written, with its domain as mail servers know it, which is the
+/// folded one's.
+#[must_use]
+pub fn mail_address(email: &str, folded: &str) -> String {
+    match (email.rsplit_once('@'), folded.rsplit_once('@')) {
+        (Some((local, _)), Some((_, domain))) => format!("{local}@{domain}"),
+        (None, _) | (_, None) => email.to_owned(),
+    }
+}
+
 /// Trims, limits and divides an address: local part, domain as typed and in A-labels.
 fn divide_email(text: &str) -> Result<(&str, &str, String), InvalidEmail> {
     let text = text.trim();
@@ -380,6 +390,19 @@ mod tests {
         ] {
             assert_eq!(normalise_email(text).as_deref(), Ok(stored), "{text}");
             assert_eq!(fold_email(text).as_deref(), Ok(folded), "{text}");
+        }
+    }
+
+    #[test]
+    fn mail_goes_to_an_address_as_written_with_the_domain_that_mail_servers_know() {
+        for (text, sent) in [
+            ("Ann.Lee@EXAMPLE.Com", "Ann.Lee@example.com"),
+            ("Ann@B\u{fc}cher.example", "Ann@xn--bcher-kva.example"),
+            ("RENE\u{301}@example.com", "RENE\u{301}@example.com"),
+        ] {
+            let stored = normalise_email(text);
+            let to = stored.and_then(|stored| Ok(mail_address(&stored, &fold_email(text)?)));
+            assert_eq!(to.as_deref(), Ok(sent), "{text}");
         }
     }
 

@@ -60,7 +60,7 @@ pub enum AskError {
 pub struct Addressee {
     /// The account that the letter is for and goes with, if there is one.
     pub user: Option<Uuid>,
-    /// The e-mail, as it is written.
+    /// The e-mail, as [`crate::identity::user::mail_address`] has it.
     pub email: String,
     /// The link, made for this attempt, or the address of a page.
     pub link: SecretString,

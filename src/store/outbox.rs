@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::sql::{Both, Connection, Row, values};
 use super::{Event, HeldLetter, Holder, LetterKind, NewLetter, Store, StoreError, events};
 use crate::clock::Timestamp;
-use crate::identity::user::User;
+use crate::identity::user::{User, mail_address};
 use crate::web::language::Language;
 
 /// Taken by whoever takes a letter, so that two nodes never take one each. The number is arbitrary.
@@ -211,10 +211,12 @@ pub(super) async fn tell_owner(
 ) -> Result<u32, StoreError> {
     let mut told = 0;
     let Some(telling) = telling.filter(|_| before.is_verified) else { return Ok(told) };
+    // As written: nobody can look that up when it is sent.
+    let recipient = mail_address(&before.email, &before.email_folded);
     for kind in kinds {
         let letter = NewLetter {
             kind: *kind,
-            recipient: &before.email_folded,
+            recipient: &recipient,
             language: telling.language,
             queued_at: telling.now,
         };

@@ -173,7 +173,8 @@ pub enum LetterKind {
 pub struct NewLetter<'a> {
     /// What it is about.
     pub kind: LetterKind,
-    /// The folded e-mail it was asked for with, whether or not there is such an account.
+    /// The folded e-mail it was asked for with, whether or not there is such an account; of what tells of a
+    /// change, the address it goes to.
     pub recipient: &'a str,
     /// In which language.
     pub language: Language,
@@ -197,7 +198,7 @@ pub struct HeldLetter {
     pub id: i64,
     /// What it is about.
     pub kind: LetterKind,
-    /// The folded e-mail it was asked for with.
+    /// As [`NewLetter::recipient`].
     pub recipient: String,
     /// In which language.
     pub language: Language,

@@ -6,7 +6,7 @@ use portcullis::accounts::LinkKind;
 use serde_json::{Value as Json, json};
 
 use super::server::{MailServer, Message};
-use super::{by, counted, resets, start};
+use super::{FORGOT, by, counted, resets, start};
 use crate::harness::{Gateway, PASSWORD, email};
 use crate::pages::hidden_fields;
 use crate::raw::{Client, Response};
@@ -158,6 +158,23 @@ async fn what_tells_of_a_change_waits_for_the_mail_server_and_goes_where_it_was_
     let letters = told(&server, 3, "ann").await;
     let subjects: Vec<_> = letters.iter().map(|letter| letter.header("subject")).collect();
     assert_eq!(subjects, [PASSWORD_DE, EMAIL_DE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tells_of_a_change_goes_to_the_e_mail_as_it_is_written_as_a_link_does() {
+    let (server, gateway) = start(&[]).await;
+    let root = gateway.person("root").superuser().sign_in().await;
+    let ann =
+        gateway.person("ann").set(|draft| "Ann.Lee@Bücher.example".clone_into(&mut draft.email));
+    let target = format!("/auth/users/{}", ann.create().await.id);
+    let folded = json!({ "email": "ann.lee@xn--bcher-kva.example" }).to_string();
+    root.post(FORGOT).body("application/json", folded).send().await.expect(202);
+    server.wait_for(1).await;
+    let both = json!({ "email": "ann@example.org", "password": NEW });
+    patch(&root, &target, &both).await.expect(200);
+    for letter in server.wait_for(3).await {
+        assert_eq!(letter.to(), "Ann.Lee@xn--bcher-kva.example");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
