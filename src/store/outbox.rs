@@ -220,7 +220,13 @@ pub(super) async fn tell_owner(
             language: telling.language,
             queued_at: telling.now,
         };
-        told += u32::from(insert(connection, &letter, telling.most).await?);
+        if insert(connection, &letter, telling.most).await? {
+            told += 1;
+        } else {
+            let kind = kind.as_str();
+            tracing::warn!(user.id = %before.id, mail.kind = kind, "the outbox is full: a letter \
+                 that tells of a change is not sent");
+        }
     }
     Ok(told)
 }

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use super::counted;
 use super::server::MailServer;
+use super::{counted, fill_outbox};
 use crate::browser::Browser;
 use crate::harness::{Builder, Gateway, PASSWORD, email};
 use crate::pages::hidden_fields;
@@ -114,15 +113,7 @@ async fn a_guest_opens_the_mailed_link_and_has_an_account_with_the_roles_that_we
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_that_finds_no_room_in_the_outbox_is_none() {
     let (_server, gateway, root) = start().await;
-    let database = gateway.file.with_file_name("portcullis.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
-    let mut database = options.connect().await.unwrap();
-    let fill = "INSERT INTO outbox \
-         (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
-         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
-         SELECT 'reset', 'p' || i, 'en', 0, 0, 9000000000000000000, 0 FROM n";
-    database.execute(fill).await.unwrap();
-    database.close().await.unwrap();
+    fill_outbox(&gateway.file.with_file_name("portcullis.db")).await;
     let body = json!({"email": "ann@example.com", "roles": []});
     send(&root, INVITATIONS, &body).await.expect(429);
     assert_eq!(root.get(INVITATIONS).send().await.expect(200).json(), json!([]));

@@ -8,7 +8,10 @@ mod journey;
 mod server;
 mod telling;
 
+use std::path::Path;
 use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::harness::{Builder, Gateway, email};
 use crate::raw::{Client, Response};
@@ -39,6 +42,18 @@ async fn start(people: &[&str]) -> (MailServer, Gateway) {
 async fn ask(client: &Client, endpoint: &str, who: &str) -> Response {
     let body = serde_json::json!({"email": email(who)}).to_string();
     client.post(endpoint).body("application/json", body).send().await
+}
+
+/// Fills the outbox of a database with letters that are not due.
+async fn fill_outbox(database: &Path) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut database = options.connect().await.unwrap();
+    let fill = "INSERT INTO outbox \
+         (kind, recipient, language, queued_at, attempts, next_attempt, held_until) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+         SELECT 'reset', 'p' || i, 'en', 0, 0, 9000000000000000000, 0 FROM n";
+    database.execute(fill).await.unwrap();
+    database.close().await.unwrap();
 }
 
 const FORGOT: &str = "/auth/forgot-password";

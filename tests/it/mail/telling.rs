@@ -6,7 +6,7 @@ use portcullis::accounts::LinkKind;
 use serde_json::{Value as Json, json};
 
 use super::server::{MailServer, Message};
-use super::{FORGOT, by, counted, resets, start};
+use super::{FORGOT, by, counted, fill_outbox, resets, start};
 use crate::harness::{Gateway, PASSWORD, email};
 use crate::pages::hidden_fields;
 use crate::raw::{Client, Response};
@@ -193,6 +193,20 @@ async fn what_tells_of_a_change_comes_even_if_the_account_is_gone() {
     let letters = told(&server, 2, "ann").await;
     let subjects: Vec<_> = letters.iter().map(|letter| letter.header("subject")).collect();
     assert_eq!(subjects, [PASSWORD_DE, EMAIL_DE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_finds_no_room_in_the_outbox_is_made_and_the_log_says_who_is_not_told() {
+    let server = MailServer::start().await;
+    let process = by(&server.url()).spawn().await;
+    process.create_user("ann", &[]);
+    let ann = process.sign_in("ann").await;
+    fill_outbox(&process.directory().join("portcullis.db")).await;
+    let answer = patch(&ann, ME, &json!({ "password": NEW })).await.expect(200).json();
+    let said = process.word_with("user.id=").await;
+    assert_eq!(said, format!("user.id={}", answer["id"].as_str().unwrap()));
+    let letter = "a letter that tells of a change is not sent";
+    assert_eq!(process.stderr().matches(letter).count(), 1, "{}", process.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]
