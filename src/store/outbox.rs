@@ -132,7 +132,8 @@ impl Store {
         self.pool.execute(sql, values).await.map(|rows| rows > 0)
     }
 
-    /// Notes whom a letter is for: an attempt after this one sends it to nobody else.
+    /// Notes whom a letter is for: an attempt after this one sends it to nobody else, unless it was asked for
+    /// again meanwhile, since the address may be another's by then.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -141,8 +142,9 @@ impl Store {
         letter: &HeldLetter,
         subject: Uuid,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET subject = $3 WHERE id = $1 AND holder = $2";
-        self.pool.execute(sql, values![letter.id, letter.holder, subject]).await.map(drop)
+        let sql = "UPDATE outbox SET subject = $4 WHERE id = $1 AND holder = $2 AND queued_at = $3";
+        let values = values![letter.id, letter.holder, letter.queued_at, subject];
+        self.pool.execute(sql, values).await.map(drop)
     }
 
     /// Lets go of a letter after a failed attempt.
