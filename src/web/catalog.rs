@@ -1,6 +1,8 @@
 //! The texts of one language, as pages say them: escaped, with their arguments filled in.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::iter;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
@@ -32,19 +34,22 @@ impl std::fmt::Debug for Catalog {
 }
 
 impl Catalog {
-    /// The texts of a language: those built in, and over them what each of `files` says, the later over
-    /// the earlier. What does not parse is left out, and told by [`super::wording::read_texts`].
-    pub(super) fn new(language: Language, files: &[&str]) -> Self {
+    /// The texts of a language over those in English, and over what is built in of each what `own` says in it.
+    /// What does not parse is left out, and told by [`super::wording::read_texts`].
+    pub(super) fn new(language: Language, own: &BTreeMap<Language, String>) -> Self {
         let locale: LanguageIdentifier = language.code().parse().unwrap_or_default();
         let mut bundle = FluentBundle::new_concurrent(vec![locale]);
         // The marks are for texts whose direction is not known; the page says which language it is in.
         bundle.set_use_isolating(false);
         bundle.set_transform(Some(escape));
-        let built_in =
-            BUILT_IN.iter().filter(|(known, _)| *known == Language::ENGLISH || *known == language);
-        for source in built_in.map(|(_, source)| *source).chain(files.iter().copied()) {
-            let resource = FluentResource::try_new(source.to_owned());
-            bundle.add_resource_overriding(resource.unwrap_or_else(|(resource, _)| resource));
+        let other = Some(language).filter(|language| *language != Language::ENGLISH);
+        for spoken in iter::once(Language::ENGLISH).chain(other) {
+            let built_in = BUILT_IN.iter().filter(|(known, _)| *known == spoken);
+            let own = own.get(&spoken).map(String::as_str);
+            for source in built_in.map(|(_, source)| *source).chain(own) {
+                let resource = FluentResource::try_new(source.to_owned());
+                bundle.add_resource_overriding(resource.unwrap_or_else(|(resource, _)| resource));
+            }
         }
         Self { bundle }
     }

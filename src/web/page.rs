@@ -5,6 +5,7 @@
 //! for labels with their inputs. `t("key", name=value)` says a text; the filters `strong`, `code` and
 //! `moment` make parts of one. A name that a template uses and its context lacks is an error.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -129,14 +130,11 @@ impl Pages {
             }
         }
         let is_own = look.overrides.is_some();
-        let english = texts.get(&Language::ENGLISH).map(String::as_str);
         let others = texts.keys().filter(|language| !Language::BUILT_IN.contains(language));
-        let faces = Language::BUILT_IN.iter().chain(others).map(|language| {
-            let own_texts = texts.get(language).filter(|_| *language != Language::ENGLISH);
-            let files: Vec<&str> =
-                english.into_iter().chain(own_texts.map(String::as_str)).collect();
-            Face::new(*language, (&own, is_own.then_some(&built_in)), &files)
-        });
+        let faces = Language::BUILT_IN
+            .iter()
+            .chain(others)
+            .map(|language| Face::new(*language, (&own, is_own.then_some(&built_in)), &texts));
         let pages = Self { faces: faces.collect(), policy: policy_of(&style), look, warnings };
         (pages, faults)
     }
@@ -180,9 +178,9 @@ impl Face {
     fn new(
         language: Language,
         (templates, built_in): (&Environment<'static>, Option<&Environment<'static>>),
-        files: &[&str],
+        texts: &BTreeMap<Language, String>,
     ) -> Self {
-        let catalog = Arc::new(Catalog::new(language, files));
+        let catalog = Arc::new(Catalog::new(language, texts));
         let name = catalog.name();
         let speaking = |templates: &Environment<'static>| {
             let (mut templates, catalog) = (templates.clone(), Arc::clone(&catalog));

@@ -88,10 +88,20 @@ async fn another_look_is_in_force_when_the_configuration_is_read_again() {
     let gateway = with_look(&upstream).start().await;
     let client = gateway.client();
     let file = gateway.file.with_file_name("look").join("texts/en.ftl");
-    std::fs::write(file, "sign-in = Come in\n").unwrap();
+    std::fs::write(file, "sign-in = Come in\nsign-in-remember = Know me again\n").unwrap();
     gateway.reload("Kai & Quay", "Quay & Kai");
-    let page = client.visit("/auth/login").send().await.expect(200).text();
-    assert!(page.contains("<h1>Come in</h1>") && page.contains("Quay &amp; Kai"), "{page}");
+    // Words in one language stand in for no other's, but for what that one lacks.
+    for (language, heading, remember) in [
+        ("en", "Come in", "Know me again"),
+        ("de", "Herein", "Auf diesem Gerät angemeldet bleiben"),
+        ("fr", "Entrer", "Know me again"),
+    ] {
+        let page = client.visit("/auth/login").header("Accept-Language", language).send().await;
+        let page = page.expect(200).text();
+        for shown in [&*format!("<h1>{heading}</h1>"), remember, "Quay &amp; Kai"] {
+            assert!(page.contains(shown), "{shown} in {page}");
+        }
+    }
     let error = client.visit("/auth/nothing").send().await.expect(404).text();
     assert!(error.contains("Quay &amp; Kai"), "{error}");
 }
