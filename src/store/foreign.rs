@@ -79,7 +79,8 @@ impl fmt::Debug for ForeignUser {
 /// Reads a database of `FastAPI` Users.
 ///
 /// # Errors
-/// [`StoreError`]; [`StoreError::Schema`] where there is no table of its accounts.
+/// [`StoreError`]; [`StoreError::Schema`] where there is no table of its accounts, or a table of a name that it
+/// uses has other columns.
 pub async fn read_fastapi_users(url: &DatabaseUrl) -> Result<Foreign, StoreError> {
     let mut source = within(CONNECT, Source::open(url)).await?;
     within(READING, async {

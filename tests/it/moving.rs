@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::browser::python;
@@ -96,12 +98,13 @@ async fn people_of_fastapi_users_on_sqlite_come_along_with_passwords_and_linked_
     came_along(&process, &ids).await;
 }
 
+async fn connect(file: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+}
+
 /// Provider, subject and user id of every linked account.
 async fn linked(directory: &Path) -> Vec<(String, String, String)> {
-    use sqlx::{ConnectOptions as _, Row as _};
-    let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(directory.join("portcullis.db"));
-    let mut connection = options.connect().await.unwrap();
+    let mut connection = connect(&directory.join("portcullis.db")).await;
     let sql =
         "SELECT provider, subject, lower(hex(user_id)) FROM linked_accounts ORDER BY provider";
     let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
@@ -125,10 +128,58 @@ async fn people_of_fastapi_users_on_postgresql_come_along_with_profile_and_roles
     assert_eq!(ann["created_at"], "2024-01-31T18:00:00Z");
     assert_eq!((&ann["login_count"], &ann["failed_login_count"]), (&8.into(), &2.into()));
     let me_ben = me(&process, "ben").await;
-    assert_eq!(me_ben["roles"], serde_json::json!(["editor"]));
-    assert_eq!(me_ben["permissions"], serde_json::json!(["articles:read", "articles:write"]));
+    assert_eq!(me_ben["roles"], json!(["editor"]));
+    assert_eq!(me_ben["permissions"], json!(["articles:read", "articles:write"]));
     // The role admin is the configuration's, and stays what it is.
-    assert_eq!(me(&process, "ann").await["roles"], serde_json::json!(["admin"]));
+    assert_eq!(me(&process, "ann").await["roles"], json!(["admin"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_roles_need_no_more_than_names_and_one_without_them_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("app.db");
+    write(&format!("sqlite+aiosqlite:///{}", file.display()), "plain");
+    let mut connection = connect(&file).await;
+    let tables = "CREATE TABLE roles (id INTEGER PRIMARY KEY, title TEXT); \
+         CREATE TABLE user_role (user_id TEXT, role INTEGER); \
+         CREATE TABLE permissions (id INTEGER PRIMARY KEY, label TEXT); \
+         CREATE TABLE role_permissions (role_id INTEGER, permission INTEGER); \
+         INSERT INTO roles VALUES (1, 'analyst'); \
+         INSERT INTO user_role SELECT id, 1 FROM user WHERE email = 'ben@example.com'; \
+         INSERT INTO permissions VALUES (7, 'dashboard:read'); \
+         INSERT INTO role_permissions VALUES (1, 7); \
+         ALTER TABLE oauth_account RENAME COLUMN oauth_name TO provider";
+    sqlx::raw_sql(tables).execute(&mut connection).await.unwrap();
+    let process = Gateway::builder(YAML).spawn().await;
+    let url = format!("sqlite:///{}", file.display());
+    for (lacks, mended) in [
+        (
+            "oauth_account of that database lacks oauth_name",
+            "ALTER TABLE oauth_account RENAME COLUMN provider TO oauth_name",
+        ),
+        ("roles of that database lacks name", "ALTER TABLE roles RENAME COLUMN title TO name"),
+        (
+            "user_role of that database lacks role_id",
+            "ALTER TABLE user_role RENAME COLUMN role TO role_id",
+        ),
+        (
+            "permissions of that database lacks name",
+            "ALTER TABLE permissions RENAME COLUMN label TO name",
+        ),
+        (
+            "role_permissions of that database lacks permission_id",
+            "ALTER TABLE role_permissions RENAME COLUMN permission TO permission_id",
+        ),
+    ] {
+        let (code, said) = run(&process, &["--url", &url]);
+        assert!(code != Some(0) && said.contains(lacks), "{lacks}: {said}");
+        sqlx::raw_sql(mended).execute(&mut connection).await.unwrap();
+    }
+    let (code, said) = run(&process, &["--url", &url]);
+    assert_eq!((code, said.contains("with the roles analyst\n")), (Some(0), true), "{said}");
+    let ben = me(&process, "ben").await;
+    assert_eq!(ben["roles"], json!(["analyst"]));
+    assert_eq!(ben["permissions"], json!(["dashboard:read"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The tables of `fastapi-users-db-sqlalchemy`, and those for roles that its guides add.
 //!
 //! Their names are what projects have made of them: the library's `user` and `oauth_account`, or the plural.
-//! What is not there is left out.
+//! A table or column that is not there is left out; a table without the columns that make it one is refused.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,14 +27,43 @@ const USER: [&str; 15] = [
 ];
 const NEEDED: usize = 6;
 
-/// The first table of these names that has these columns.
-fn find<'n>(tables: &Tables, names: &[&'n str], columns: &[&str]) -> Option<&'n str> {
-    let has = |table: &&&str| {
-        tables.get(**table).is_some_and(|found| {
-            columns.iter().all(|column| found.iter().any(|name| name == column))
-        })
-    };
-    names.iter().find(has).copied()
+fn has(tables: &Tables, table: &str, column: &str) -> bool {
+    tables.get(table).is_some_and(|columns| columns.iter().any(|name| name == column))
+}
+
+/// The first table of these names that has these columns; `None` where no table has such a name.
+///
+/// # Errors
+/// [`StoreError::Schema`] where those that are there lack columns: what they hold would be lost without a word.
+fn find<'n>(
+    tables: &Tables,
+    names: &[&'n str],
+    columns: &[&str],
+) -> Result<Option<&'n str>, StoreError> {
+    let mut unreadable = None;
+    for name in names.iter().filter(|name| tables.contains_key(**name)) {
+        let missing = columns.iter().filter(|column| !has(tables, name, column));
+        let missing: Vec<&str> = missing.copied().collect();
+        if missing.is_empty() {
+            return Ok(Some(name));
+        }
+        unreadable.get_or_insert_with(|| {
+            let missing = missing.join(", ");
+            StoreError::Schema(format!("the table {name} of that database lacks {missing}"))
+        });
+    }
+    unreadable.map_or(Ok(None), Err)
+}
+
+/// The first `needed` of these columns, and the others where the table has all of them.
+fn present<'c>(
+    tables: &Tables,
+    table: &str,
+    columns: &'c [&'c str],
+    needed: usize,
+) -> &'c [&'c str] {
+    let (first, others) = columns.split_at(needed);
+    if others.iter().all(|column| has(tables, table, column)) { columns } else { first }
 }
 
 /// An id in one spelling: a UUID without dashes, in lower case; anything else as it is.
@@ -46,14 +75,11 @@ fn key(text: &str) -> String {
 
 pub(super) async fn read(source: &mut Source) -> Result<Foreign, StoreError> {
     let tables = source.tables().await?;
-    let Some(table) = find(&tables, &["user", "users"], &USER[..NEEDED]) else {
-        return Err(StoreError::Schema(format!(
-            "the database has no table user or users with the columns {}",
-            USER[..NEEDED].join(", ")
-        )));
+    let Some(table) = find(&tables, &["user", "users"], &USER[..NEEDED])? else {
+        return Err(StoreError::Schema("that database has no table user or users".to_owned()));
     };
     let present: Vec<&'static str> =
-        USER.into_iter().filter(|name| tables[table].iter().any(|column| column == name)).collect();
+        USER.into_iter().filter(|name| has(&tables, table, name)).collect();
     let mut found = Foreign { table: table.to_owned(), ..Foreign::default() };
     let mut by_id = HashMap::new();
     for row in source.columns(table, &present).await? {
@@ -77,15 +103,13 @@ async fn read_links(
     found: &mut Foreign,
 ) -> Result<(), StoreError> {
     let columns = ["user_id", "oauth_name", "account_id", "account_email"];
-    let Some(table) = find(tables, &["oauth_account", "oauth_accounts"], &columns[..3]) else {
+    let Some(table) = find(tables, &["oauth_account", "oauth_accounts"], &columns[..3])? else {
         return Ok(());
     };
     for user in &mut found.users {
         user.links = Some(Vec::new());
     }
-    let has_email = tables[table].iter().any(|column| column == columns[3]);
-    let columns = if has_email { &columns[..] } else { &columns[..3] };
-    for row in source.columns(table, columns).await? {
+    for row in source.columns(table, present(tables, table, &columns, 3)).await? {
         let [Some(user), Some(provider), Some(subject), email @ ..] = row.as_slice() else {
             continue;
         };
@@ -105,12 +129,10 @@ async fn read_roles(
     by_id: &HashMap<String, usize>,
     found: &mut Foreign,
 ) -> Result<(), StoreError> {
-    let Some(table) = find(tables, &["roles", "role"], &["id", "name"]) else { return Ok(()) };
-    let has_description = tables[table].iter().any(|column| column == "description");
-    let columns: &[&str] =
-        if has_description { &["id", "name", "description"] } else { &["id", "name"] };
+    let columns = ["id", "name", "description"];
+    let Some(table) = find(tables, &["roles", "role"], &columns[..2])? else { return Ok(()) };
     let mut roles: HashMap<String, usize> = HashMap::new();
-    for row in source.columns(table, columns).await? {
+    for row in source.columns(table, present(tables, table, &columns, 2)).await? {
         let [Some(id), Some(name), description @ ..] = row.as_slice() else { continue };
         roles.insert(key(id), found.roles.len());
         let description = description.first().cloned().flatten();
@@ -118,7 +140,7 @@ async fn read_roles(
         found.roles.push(ForeignRole { name, description, permissions: Vec::new() });
     }
     let granted = ["user_id", "role_id"];
-    if let Some(table) = find(tables, &["user_roles", "user_role"], &granted) {
+    if let Some(table) = find(tables, &["user_roles", "user_role"], &granted)? {
         for row in source.columns(table, &granted).await? {
             let [Some(user), Some(role)] = row.as_slice() else { continue };
             let role = roles.get(&key(role)).and_then(|at| found.roles.get(*at));
@@ -137,17 +159,19 @@ async fn read_permissions(
     roles: &HashMap<String, usize>,
     found: &mut Foreign,
 ) -> Result<(), StoreError> {
-    let parts = ["id", "name", "resource", "action"];
+    let columns = ["id", "name", "resource", "action"];
     let held = ["role_id", "permission_id"];
-    let permissions = find(tables, &["permissions", "permission"], &parts);
-    let links = find(tables, &["role_permissions", "role_permission"], &held);
+    let permissions = find(tables, &["permissions", "permission"], &columns[..2])?;
+    let links = find(tables, &["role_permissions", "role_permission"], &held)?;
     let (Some(permissions), Some(links)) = (permissions, links) else { return Ok(()) };
     let mut names = HashMap::new();
-    for row in source.columns(permissions, &parts).await? {
-        let [Some(id), Some(name), resource, action] = row.as_slice() else { continue };
+    for row in source.columns(permissions, present(tables, permissions, &columns, 2)).await? {
+        let [Some(id), Some(name), parts @ ..] = row.as_slice() else { continue };
         // The guide looks for the name, which is made of both; where it is not, both are.
-        let made = resource.as_ref().zip(action.as_ref()).map(|(r, a)| format!("{r}:{a}"));
-        let name = if name.contains(':') { name.clone() } else { made.unwrap_or(name.clone()) };
+        let name = match parts {
+            [Some(resource), Some(action)] if !name.contains(':') => format!("{resource}:{action}"),
+            _ => name.clone(),
+        };
         names.insert(key(id), name);
     }
     for row in source.columns(links, &held).await? {
