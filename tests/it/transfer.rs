@@ -215,6 +215,9 @@ async fn what_is_exported_is_what_is_imported_in_both_formats() {
     bed.print(&["user", "grant", "root@example.com", "editor", "--for", "30d"]);
     let accounts = bed.accounts();
     assert!(accounts.len() >= 4, "{accounts:#?}");
+    for what in ["user", "role"] {
+        assert_eq!(bed.print(&[what, "export", "-"]), bed.print(&[what, "export"]));
+    }
     for name in ["out.jsonl", "out.csv"] {
         let path = bed.path(name);
         let out = path.display().to_string();

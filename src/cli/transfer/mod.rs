@@ -44,6 +44,11 @@ pub(super) struct ImportArgs {
     terms: Terms,
 }
 
+/// Whether a file's name means standard input or output.
+fn is_standard(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
 /// How far what is brought along goes.
 #[derive(Args, Debug)]
 struct Terms {
@@ -61,7 +66,7 @@ struct Terms {
 /// `user export` and `role export`.
 #[derive(Args, Debug)]
 pub(super) struct ExportArgs {
-    /// File to write, which must not exist yet; standard output when left out
+    /// File to write, which must not exist yet; standard output when left out or -
     file: Option<PathBuf>,
     /// How to write it [default: by its name, else JSON lines]
     #[arg(long, value_enum)]
@@ -95,7 +100,7 @@ impl ImportArgs {
     }
 
     fn is_standard_input(&self) -> bool {
-        self.file.as_os_str() == "-"
+        is_standard(&self.file)
     }
 
     fn read(&self) -> Result<Vec<u8>, Failure> {
@@ -166,9 +171,14 @@ fn refuse(name: &str, faults: &Faults) -> Failure {
 }
 
 impl ExportArgs {
+    /// The file to write, unless that is standard output.
+    fn file(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|file| !is_standard(file))
+    }
+
     fn format(&self) -> Format {
         let named = self.format.map(Format::from);
-        let by_name = || Format::of_name(&self.file.as_ref()?.to_string_lossy());
+        let by_name = || Format::of_name(&self.file()?.to_string_lossy());
         named.or_else(by_name).unwrap_or(Format::JsonLines)
     }
 }
@@ -226,7 +236,7 @@ async fn export(
         let mut to = with_target(args, &config, desk)?;
         write(&people, &mut *to, args.format()).await.map_err(Failure::from)
     };
-    let Some(path) = &args.file else { return written.map(drop) };
+    let Some(path) = args.file() else { return written.map(drop) };
     let written = remove_unfinished(path, written)?;
     writeln!(desk.out, "exported {}", count(written, what))?;
     Ok(())
@@ -238,7 +248,7 @@ fn with_target<'d>(
     config: &Config,
     desk: &'d mut Desk,
 ) -> Result<Box<dyn Write + 'd>, Failure> {
-    Ok(match &args.file {
+    Ok(match args.file() {
         Some(path) => Box::new(create(path, config)?),
         None => Box::new(&mut desk.out),
     })
