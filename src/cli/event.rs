@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
@@ -28,8 +29,8 @@ pub(super) struct ListArgs {
     /// Only those of this account (e-mail, username or id; the id of one that is gone as well)
     #[arg(long, value_name = "EMAIL")]
     user: Option<String>,
-    /// Only those of this kind, such as sign-in-failed
-    #[arg(long)]
+    /// Only those of this kind
+    #[arg(long, value_parser = PossibleValuesParser::new(Event::KINDS))]
     kind: Option<String>,
     /// Only those since a time (2027-01-31T18:00:00Z) or of so long (24h)
     #[arg(long, value_name = "TIME")]

@@ -217,7 +217,7 @@ pub struct HeldLetter {
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// What: one of the kinds that `docs/events.md` lists.
+    /// What: one of [`Event::KINDS`].
     pub kind: String,
     /// The account it is about, if there is one.
     pub user: Option<Uuid>,
@@ -229,6 +229,43 @@ pub struct Event {
     pub agent: String,
     /// One line more: a role, a reason. Never a secret.
     pub detail: String,
+}
+
+impl Event {
+    /// Every kind there is.
+    pub const KINDS: [&'static str; 31] = [
+        "sign-in",
+        "sign-in-failed",
+        "confirmation-failed",
+        "sign-in-refused",
+        "sign-out",
+        "sign-out-everywhere",
+        "link",
+        "unlink",
+        "set-up",
+        "user-created",
+        "register",
+        "update",
+        "delete",
+        "users-imported",
+        "users-replaced",
+        "reset-link",
+        "verify-link",
+        "reset",
+        "verify",
+        "grant",
+        "revoke",
+        "sessions-revoked",
+        "role-created",
+        "role-deleted",
+        "role-granted",
+        "role-revoked",
+        "roles-imported",
+        "roles-replaced",
+        "invite",
+        "invitation-revoked",
+        "mail-failed",
+    ];
 }
 
 /// Which events are asked for; what is `None` does not matter.

@@ -199,9 +199,16 @@ fn events_are_listed_by_account_kind_and_time() {
     assert_eq!(kinds(&["--since", "2099-01-31T18:00:00Z"]), Vec::<String>::new());
     assert_eq!(kinds(&["--since", "2020-01-31T18:00:00+01:00"]).len(), 4);
     let file = desk.0.path().join("portcullis.yaml");
-    let arguments = ["events", "list", "--since", "yesterday", "-c", file.to_str().unwrap()];
-    let refused = run(&arguments, &BTreeMap::new(), "");
-    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    for (more, told) in [
+        (["--since", "yesterday"], ["not a time", "24h"]),
+        (["--kind", "sign-ins"], ["sign-in-failed", "mail-failed"]),
+    ] {
+        let arguments = [&["events", "list", "-c", file.to_str().unwrap()], &more[..]].concat();
+        let refused = run(&arguments, &BTreeMap::new(), "");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(told.iter().all(|part| said.contains(part)), "{said}");
+    }
 }
 
 const AGENT: &str = "A browser of ann's/1.0";
@@ -411,12 +418,15 @@ fn the_page_of_events_lists_the_kinds_there_are() {
     let page = std::fs::read_to_string(root.join("docs/events.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let listed: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(listed, BTreeSet::from(Event::KINDS), "the page and the program");
     let failures = WrongPassword::ALL.map(WrongPassword::kind);
     for kind in CHANGES.iter().flat_map(|(_, kinds)| *kinds).chain(&failures) {
         assert!(listed.contains(kind), "{kind} is not listed");
     }
     let mut sources = Vec::new();
     collect_sources(&root.join("src"), &mut sources);
+    // Where the list itself stands, nothing is written down.
+    sources.retain(|path| !path.ends_with("store/rows.rs"));
     let source: String =
         sources.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     for kind in &listed {
