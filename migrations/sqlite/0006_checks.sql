@@ -3,7 +3,6 @@ DROP INDEX linked_accounts_check;
 CREATE INDEX linked_accounts_check ON linked_accounts (provider, next_check)
     WHERE next_check IS NOT NULL;
 
--- Nobody read it.
-ALTER TABLE linked_accounts DROP COLUMN checked_at;
-
-UPDATE schema SET version = 6, oldest_compatible = 6;
+-- Nobody reads `linked_accounts.checked_at`, and only binaries of schema 5 and before write it. It stays: they
+-- may run beside this one, and come back in its place.
+UPDATE schema SET version = 6;

@@ -99,6 +99,7 @@ contract! {
     a_database_of_somebody_else_is_left_alone_by_other_commands
     a_database_too_new_is_refused_and_a_newer_one_it_can_live_with_is_not
     an_older_schema_is_changed_by_serve_and_migrate_alone
+    what_is_linked_outlasts_a_new_schema_and_former_binaries_go_on_beside_it
     many_that_make_the_schema_at_once_all_succeed
     a_write_that_must_wait_too_long_fails_as_unavailable
     a_write_given_up_by_its_caller_leaves_nothing
@@ -1555,6 +1556,50 @@ async fn an_older_schema_is_changed_by_serve_and_migrate_alone(bed: Bed) {
     assert_schema(bed.again(Migrate::Never).await, "portcullis migrate");
     assert_schema(bed.again(Migrate::CreateOnly).await, "portcullis migrate");
     bed.again(Migrate::Fully).await.unwrap();
+}
+
+/// Makes the schema as the binaries of an older one did.
+async fn make_schema(database: &Database, version: i64) {
+    let directory = match &database.url {
+        DatabaseUrl::Sqlite(_) => "migrations/sqlite",
+        DatabaseUrl::Postgres(_) => "migrations/postgres",
+    };
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let migrator = sqlx::migrate::Migrator::new(directory).await.unwrap();
+    match &database.url {
+        DatabaseUrl::Sqlite(path) => {
+            migrator.run_to(version, &mut sqlite_connection(path).await).await.unwrap();
+        }
+        DatabaseUrl::Postgres(url) => {
+            migrator.run_to(version, &mut postgres_connection(url).await).await.unwrap();
+        }
+    }
+}
+
+async fn what_is_linked_outlasts_a_new_schema_and_former_binaries_go_on_beside_it(bed: Bed) {
+    let (database, _directory) = bed.empty().await;
+    make_schema(&database, 5).await;
+    let id = match &database.url {
+        DatabaseUrl::Sqlite(_) => "x'00000000000000000000000000000007'",
+        DatabaseUrl::Postgres(_) => r"'\x00000000000000000000000000000007'",
+    };
+    let rows = format!(
+        "INSERT INTO users (id, email, email_folded, is_active, is_superuser, is_verified, created_at) \
+         VALUES ({id}, 'ann@example.com', 'ann@example.com', TRUE, FALSE, TRUE, 1); \
+         INSERT INTO linked_accounts (provider, subject, user_id, linked_at, checked_at, next_check) \
+         VALUES ('corp', '1', {id}, 2, 3, 4), ('firm', '1', {id}, 2, 3, NULL)"
+    );
+    run_sql(&database, &rows).await;
+    let store = Store::open(&database, Migrate::Fully, Clock::system()).await.unwrap();
+    let links = store.list_links(Uuid::from_u128(7)).await.unwrap();
+    let keys: Vec<_> = links.iter().map(|link| (&*link.key.provider, &*link.key.subject)).collect();
+    assert_eq!(keys, [("corp", "1"), ("firm", "1")]);
+    let due = store.find_due_checks("corp", Clock::system().now(), Duration::ZERO, 10).await;
+    assert_eq!(due.unwrap().len(), 1);
+    // A node that has not been restarted yet writes so, and one that is brought back is let in.
+    run_sql(&database, "UPDATE linked_accounts SET checked_at = 5, next_check = NULL").await;
+    let let_in = "SELECT COUNT(*) FROM schema WHERE oldest_compatible <= 5";
+    assert_eq!(count(&database, let_in).await, 1);
 }
 
 async fn many_that_make_the_schema_at_once_all_succeed(bed: Bed) {
