@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{Vouching, keeping, too_long};
 use crate::accounts::{Accounts, Actor};
 use crate::clock::Timestamp;
-use crate::identity::provider::{Provider, ProviderError, Providers, Tokens, Vouched};
+use crate::identity::provider::{Provider, ProviderError, Tokens, Vouched};
 use crate::store::{Changed, Conflict, DueCheck, LinkRow, Sighting, StoreError};
 use crate::telemetry::log::Causes;
 
@@ -31,9 +31,9 @@ const TROUBLE: Duration = Duration::from_mins(15);
 #[derive(Default)]
 struct Rounds {
     tasks: JoinSet<()>,
-    of: BTreeMap<String, AbortHandle>,
-    /// Those in force when links to all others were last looked through.
-    seen: Option<Arc<Providers>>,
+    /// By name and whether it is configured: what ended is not put off until a provider that hangs has been
+    /// waited for.
+    of: BTreeMap<(String, bool), AbortHandle>,
 }
 
 /// Why nothing came of a question.
@@ -72,23 +72,19 @@ impl Accounts {
         while rounds.tasks.try_join_next().is_some() {}
         rounds.of.retain(|_, task| !task.is_finished());
         let store = self.people.store();
-        let configured = self.vouching.inner.providers.load_full();
-        let is_changed = rounds.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &configured));
-        let linked = store.list_linked_providers().await?;
-        for provider in &linked {
-            // One that was taken out of the file vouches for nobody, whether or not it was asked before.
-            if is_changed && configured.get(provider).is_none() {
-                store.update_checks_due(provider, self.people.now()).await?;
+        for provider in store.list_linked_providers().await? {
+            let is_configured = self.vouching.get(&provider).is_some();
+            let key = (provider, is_configured);
+            if rounds.of.contains_key(&key) {
+                continue;
             }
-        }
-        rounds.seen = Some(configured);
-        for provider in linked {
-            // What ended is not put off until a provider that hangs has been waited for.
-            let is_over = is_changed && self.vouching.get(&provider).is_none();
-            if is_over || !rounds.of.contains_key(&provider) {
-                let round = self.clone().ask_all(provider.clone());
-                rounds.of.insert(provider, rounds.tasks.spawn(round));
+            // One that was taken out of the file vouches for nobody, whether or not it was asked before. It
+            // is looked at each time: somebody may just have been on the way back from it.
+            if !is_configured {
+                store.update_checks_due(&key.0, self.people.now()).await?;
             }
+            let round = self.clone().ask_all(key.0.clone());
+            rounds.of.insert(key, rounds.tasks.spawn(round));
         }
         Ok(())
     }

@@ -10,10 +10,11 @@ use portcullis::accounts::LinkKind;
 use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
+use super::keeping::is_over;
 use super::{YAML, me, parameter, written};
 use crate::harness::{Builder, Gateway, PASSWORD};
-use crate::raw::{Client, Response};
-use crate::upstream::{Gate, Upstream};
+use crate::raw::{Client, Response, find};
+use crate::upstream::{Gate, Seen, Upstream};
 
 /// What it says the next time somebody redeems a code.
 #[derive(Clone)]
@@ -266,6 +267,46 @@ async fn ses_05_a_stolen_session_that_ends_while_the_provider_is_asked_links_not
     assert_eq!(gateway.running.store().list_links(user.id).await.unwrap(), []);
     let events = gateway.running.store().list_events(None, 50).await.unwrap();
     assert!(events.iter().all(|event| event.kind != "link"), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_taken_out_of_the_file_while_it_is_asked_vouches_for_nobody() {
+    for recheck in ["1h", "off"] {
+        let (app, liar) = (Upstream::start(), Liar::start());
+        let more = format!(", roles: {{ nights: night }}, recheck: {recheck}");
+        let gateway = Gateway::builder(YAML)
+            .with("APP", &app.url())
+            .key("providers", &format!("{{ corp: {} }}", liar.keys_of_file(&more)))
+            .start()
+            .await;
+        let good: Make = Box::new(|liar, claims| liar.sign(&claims));
+        let (before, answer) = come_back(&gateway, &liar, &good).await;
+        answer.expect(204);
+        let client = gateway.client();
+        let gone = client.visit("/auth/corp/authorize").send().await.expect(303);
+        let claims = liar.claims(&parameter(gone.location(), "nonce"));
+        let claims = with(claims, "groups", json!(["nights"]));
+        let gate = Gate::new();
+        *liar.told.lock().unwrap() = Told { id_token: liar.sign(&claims), gate: gate.clone() };
+        let back =
+            format!("/auth/corp/callback?code=y&state={}", parameter(gone.location(), "state"));
+        let arrival = tokio::spawn(async move {
+            client.get(&back).send().await.expect(204);
+            client
+        });
+        let is_code = |seen: &Seen| find(&seen.body, b"code=y").is_some();
+        liar.server.wait_for(is_code).await;
+        gateway.reload("{ corp: {", "{ firm: {");
+        // What there was is looked through.
+        assert!(is_over(&before).await, "{recheck}");
+        gate.open();
+        let client = arrival.await.unwrap();
+        assert!(is_over(&client).await, "{recheck}");
+        let people = gateway.running.accounts().people();
+        let ann = people.find("ann@example.com").await.unwrap().unwrap();
+        let roles = gateway.running.store().list_provider_roles(ann.id).await.unwrap();
+        assert_eq!(roles, [], "{recheck}");
+    }
 }
 
 /// Logout tokens that end nobody's session.
