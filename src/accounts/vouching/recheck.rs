@@ -20,7 +20,7 @@ const ASKED_WITHIN: Duration = Duration::from_secs(30);
 /// When it is asked again about somebody it could not be asked about, and when somebody else may ask in the
 /// place of a node that died over it: longer than a question takes, so no link is taken twice.
 const RETRY: Duration = Duration::from_mins(5);
-/// How long a provider that could not be reached is left alone.
+/// How long a provider that can be asked about nobody now is left alone.
 const REST: Duration = Duration::from_mins(1);
 /// How often it is looked whether somebody is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ struct Rounds {
 /// Why nothing came of a question.
 #[derive(Debug, thiserror::Error)]
 enum Unsettled {
-    /// The provider cannot be reached.
-    #[error("the provider cannot be reached")]
+    /// The provider can be asked about nobody now.
+    #[error("the provider can be asked about nobody now")]
     Away,
     /// What it said could not be written down.
     #[error(transparent)]
@@ -89,8 +89,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Asks a provider about everybody who is due there, and rests where it cannot be reached. A link is taken
-    /// by one node.
+    /// Asks a provider about everybody who is due there, and rests where it can be asked about nobody
+    /// now. A link is taken by one node.
     async fn ask_all(self, provider: String) {
         loop {
             let now = self.people.now();
@@ -113,7 +113,7 @@ impl Accounts {
         tokio::time::sleep(REST).await;
     }
 
-    /// Whether the provider could be reached.
+    /// Whether the provider can be asked about others.
     async fn ask(&self, due: &DueCheck) -> bool {
         let link = &due.link;
         let settled = match self.vouching.get(&link.key.provider) {
@@ -170,7 +170,7 @@ impl Accounts {
             Err(error) => {
                 let provider = &*link.key.provider;
                 tracing::warn!(provider, error = %Causes(&error), "a provider could not be asked");
-                if matches!(error, ProviderError::Unreachable(_)) {
+                if error.is_away() {
                     return Err(Unsettled::Away);
                 }
             }

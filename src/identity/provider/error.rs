@@ -71,6 +71,23 @@ impl ProviderError {
             | Self::Unsupported => false,
         }
     }
+
+    /// Whether it would say the same of anybody now: it is in trouble, or asks for mercy.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Status(429 | 500..) | Self::Malformed(_) => true,
+            Self::Refused(_)
+            | Self::NoLonger(_)
+            | Self::MixUp
+            | Self::IdToken(_)
+            | Self::Clock { .. }
+            | Self::Scope
+            | Self::NothingToAskBy
+            | Self::Status(_)
+            | Self::Unsupported => false,
+        }
+    }
 }
 
 /// Why a signed token is not good.

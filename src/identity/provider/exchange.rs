@@ -87,9 +87,10 @@ fn is_end(code: &str) -> bool {
     matches!(code, "invalid_grant" | "bad_refresh_token")
 }
 
-/// GitHub sends its errors as successes.
+/// GitHub sends its errors as successes. One that has too much to do (429) refuses nobody.
 fn read(answer: Answer, now: Timestamp) -> Result<Tokens, ProviderError> {
-    if let (200..=299 | 400..=499, Some(Value::Object(object))) = (answer.status, &answer.body)
+    if let (200..=299 | 400..=428 | 430..=499, Some(Value::Object(object))) =
+        (answer.status, &answer.body)
         && let Some(error) = object.get("error")
     {
         return Err(ProviderError::Refused(code(error)));

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::keeping::is_over;
 use super::lying::Liar;
-use super::{YAML, me, parameter};
+use super::{YAML, me, parameter, written};
 use crate::harness::Gateway;
-use crate::raw::Client;
-use crate::upstream::Upstream;
+use crate::raw::{Client, find};
+use crate::upstream::{Seen, Upstream};
 
 /// Signs somebody in by a provider.
 async fn come(gateway: &Gateway, (name, liar): (&str, &Liar), who: &str) -> Client {
@@ -48,5 +48,35 @@ async fn a_provider_that_hangs_keeps_nobody_signed_in_by_another() {
     assert!(is_over(&ann).await);
     for client in &waiting {
         me(client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_has_too_much_to_do_is_left_alone() {
+    let busy = ["429 Too Many Requests", "503 Service Unavailable"];
+    let refusal = json!({ "error": "slow_down" });
+    let busy = busy.map(|status| written(status, &refusal));
+    for answer in busy.into_iter().chain([written("200 OK", &json!([]))]) {
+        let (app, slow, other) = (Upstream::start(), Liar::start(), Liar::start());
+        let (first, second) = (slow.keys_of_file(", recheck: 1h"), other.keys_of_file(""));
+        let gateway = Gateway::builder(YAML)
+            .with("APP", &app.url())
+            .key("providers", &format!("{{ slow: {first}, other: {second} }}"))
+            .key("sessions", "{ idle: 12h, lifetime: 12h }")
+            .start()
+            .await;
+        for number in 0..17 {
+            come(&gateway, ("slow", &slow), &format!("p{number}")).await;
+        }
+        let ann = come(&gateway, ("other", &other), "ann").await;
+        slow.server.answers("/token", answer.clone());
+        let is_asked = |seen: &Seen| find(&seen.body, b"grant_type=refresh_token").is_some();
+        gateway.pass(Duration::from_secs(3_601)).await;
+        slow.server.wait_for(is_asked).await;
+        // By then it has been looked again who is due.
+        gateway.reload("other: {", "another: {");
+        assert!(is_over(&ann).await);
+        let asked = slow.server.seen().iter().filter(|seen| is_asked(seen)).count();
+        assert!(asked <= 8, "{asked}: {answer}");
     }
 }
