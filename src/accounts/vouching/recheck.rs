@@ -118,7 +118,8 @@ impl Accounts {
         let link = &due.link;
         let settled = match self.vouching.get(&link.key.provider) {
             None => self.end_vouching(link, "no longer configured").await,
-            Some(provider) if provider.settings().recheck.is_none() => {
+            // Due since the provider was missing from the file for a moment.
+            Some(provider) if provider.settings().recheck.is_none() || link.tokens.is_none() => {
                 self.people.store().delete_check(link).await
             }
             // Asked at the next sign-in.

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 
 use super::keeping::is_over;
 use super::lying::Liar;
@@ -79,4 +80,33 @@ async fn a_provider_that_has_too_much_to_do_is_left_alone() {
         let asked = slow.server.seen().iter().filter(|seen| is_asked(seen)).count();
         assert!(asked <= 8, "{asked}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_whom_nothing_is_kept_to_ask_by_nothing_is_asked_again() {
+    let (app, liar) = (Upstream::start(), Liar::start());
+    let corp = liar.keys_of_file(", recheck: 1h");
+    let gateway = Gateway::builder(YAML)
+        .with("APP", &app.url())
+        .key("providers", &format!("{{ corp: {corp} }}"))
+        .key("sessions", "{ idle: 12h, lifetime: 12h }")
+        .start()
+        .await;
+    let ann = come(&gateway, ("corp", &liar), "ann").await;
+    let database = gateway.file.with_file_name("portcullis.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut database = options.connect().await.unwrap();
+    database.execute("UPDATE linked_accounts SET tokens = NULL").await.unwrap();
+    gateway.pass(Duration::from_secs(3_601)).await;
+    let due = "SELECT COUNT(*) FROM linked_accounts WHERE next_check IS NOT NULL";
+    let mut left = 1;
+    for _ in 0..250 {
+        left = database.fetch_one(due).await.unwrap().get::<i64, _>(0);
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(left, 0);
+    me(&ann).await;
 }
