@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use uuid::Uuid;
 
 use super::linking::who_links;
 use super::recheck::next_check;
@@ -167,13 +168,15 @@ impl Accounts {
         let user = match self.account_of(visit, settings, &vouched).await {
             Ok(user) => user,
             Err(error) => {
-                self.record_turned_away(settings, &vouched, &from, &error);
+                let turned_away = (error.account(), &error);
+                self.record_turned_away(settings, &vouched, &from, turned_away);
                 return Err(error);
             }
         };
         self.see(visit, provider, &vouched).await?;
         if self.people.rules().require_verified && !user.is_verified {
-            self.record_turned_away(settings, &vouched, &from, &VouchError::NotVerified);
+            let turned_away = (Some(user.id), &VouchError::NotVerified);
+            self.record_turned_away(settings, &vouched, &from, turned_away);
             return Err(VouchError::NotVerified);
         }
         let old = visit.cookie_identity(&self.sessions).await;
@@ -231,9 +234,9 @@ impl Accounts {
         settings: &config::Provider,
         vouched: &Vouched,
         from: &Actor,
-        error: &VouchError,
+        (account, error): (Option<Uuid>, &VouchError),
     ) {
-        let mut event = from.event(self.people.now(), "sign-in-refused", None);
+        let mut event = from.event(self.people.now(), "sign-in-refused", account);
         event.actor = vouched.email.clone().unwrap_or_default();
         event.detail = format!("{}: {error}", settings.name);
         let people = self.people.clone();
@@ -266,7 +269,8 @@ impl Accounts {
                 | VouchError::Anonymous
                 | VouchError::NoEmail
                 | VouchError::Taken
-                | VouchError::NotAdmitted
+                | VouchError::LinkedElsewhere
+                | VouchError::NotAdmitted { .. }
                 | VouchError::NotVerified
                 | VouchError::BadCode(_),
             ) => SignInOutcome::Failed,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use uuid::Uuid;
 
 use crate::accounts::visit::{store_failure, unavailable};
 use crate::identity::provider::ProviderError;
@@ -11,6 +12,35 @@ use crate::store::{Conflict, StoreError};
 use crate::telemetry::log::Causes;
 use crate::web::failure::Failure;
 use crate::web::text::Text;
+
+/// Why somebody whom a provider vouches for is not admitted. For the event alone: clients are not told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Exclusion {
+    /// No list of the provider's `who` names the person.
+    #[error("not in who")]
+    Who,
+    /// The same, and `domains` and `emails` did not count.
+    #[error("not in who; no e-mail is verified there")]
+    WhoUnverified,
+    /// The account is switched off.
+    #[error("the account is switched off")]
+    Inactive,
+    /// The account was deleted, switched off or unlinked meanwhile.
+    #[error("the account is gone")]
+    Gone,
+    /// The link was made with another provider of this name.
+    #[error("the link was made with another provider of this name")]
+    OtherIssuer,
+    /// There is no account, and the provider's `register` makes none.
+    #[error("there is no account, and register is off")]
+    NoAccount,
+    /// There is no account, and `accounts.email_domains` allows none of this e-mail.
+    #[error("accounts.email_domains does not admit the e-mail")]
+    Domain,
+    /// The provider does not vouch any more.
+    #[error("the provider does not vouch any more")]
+    NoLonger,
+}
 
 /// Why somebody who came back from a provider was neither signed in nor linked.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +75,20 @@ pub enum VouchError {
     /// The provider knows no e-mail.
     #[error("the provider says no e-mail")]
     NoEmail,
-    /// The e-mail, or the account at the provider, belongs to an account that is not to be linked.
+    /// The e-mail belongs to an account that is not to be linked.
     #[error("it belongs to another account")]
     Taken,
-    /// The account is inactive, or the person is not among the provider's `who`, or may not have an account.
-    #[error("the person may not sign in")]
-    NotAdmitted,
+    /// The account at the provider is linked to another account than the one it was to be linked to.
+    #[error("it is linked to another account")]
+    LinkedElsewhere,
+    /// The person may not sign in.
+    #[error("{why}")]
+    NotAdmitted {
+        /// What for.
+        why: Exclusion,
+        /// Theirs, if it is known which that is.
+        account: Option<Uuid>,
+    },
     /// The e-mail is not verified, and `accounts.require_verified` asks for it.
     #[error("the e-mail is not verified")]
     NotVerified,
@@ -80,7 +118,9 @@ const BAD_CODES: [&str; 2] = ["invalid_grant", "bad_verification_code"];
 impl From<ProviderError> for VouchError {
     fn from(error: ProviderError) -> Self {
         match error {
-            ProviderError::NoLonger(_) => Self::NotAdmitted,
+            ProviderError::NoLonger(_) => {
+                Self::NotAdmitted { why: Exclusion::NoLonger, account: None }
+            }
             ProviderError::Refused(ref code) if BAD_CODES.contains(&code.as_str()) => {
                 Self::BadCode(error)
             }
@@ -102,8 +142,9 @@ impl From<StoreError> for VouchError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(Conflict::Linked | Conflict::Email) => Self::Taken,
-            // Deleted, switched off or unlinked meanwhile.
-            StoreError::Conflict(Conflict::Gone) => Self::NotAdmitted,
+            StoreError::Conflict(Conflict::Gone) => {
+                Self::NotAdmitted { why: Exclusion::Gone, account: None }
+            }
             error @ (StoreError::Conflict(_)
             | StoreError::Unavailable(_)
             | StoreError::Failed(_)
@@ -133,7 +174,12 @@ impl VouchError {
     /// Whether whoever came with a good state has tried something that is counted: the state again, or a
     /// code that is not theirs. A provider that fails is nobody's guess.
     pub(super) const fn is_guess(&self) -> bool {
-        matches!(self, Self::ForeignState | Self::BadCode(_) | Self::NotAdmitted)
+        matches!(self, Self::ForeignState | Self::BadCode(_) | Self::NotAdmitted { .. })
+    }
+
+    /// The account of somebody who is not admitted, if it is known.
+    pub(super) const fn account(&self) -> Option<Uuid> {
+        if let Self::NotAdmitted { account, .. } = self { *account } else { None }
     }
 
     /// The code that JSON tells.
@@ -144,8 +190,8 @@ impl VouchError {
             Self::OldState => Some("ACCESS_TOKEN_ALREADY_EXPIRED"),
             Self::ForeignState => Some("OAUTH_INVALID_STATE"),
             Self::NoEmail => Some("OAUTH_NOT_AVAILABLE_EMAIL"),
-            Self::Taken => Some("OAUTH_USER_ALREADY_EXISTS"),
-            Self::NotAdmitted => Some("LOGIN_BAD_CREDENTIALS"),
+            Self::Taken | Self::LinkedElsewhere => Some("OAUTH_USER_ALREADY_EXISTS"),
+            Self::NotAdmitted { .. } => Some("LOGIN_BAD_CREDENTIALS"),
             Self::NotVerified => Some("LOGIN_USER_NOT_VERIFIED"),
             Self::Unknown
             | Self::BadScope
@@ -173,7 +219,12 @@ impl VouchError {
             Self::OtherPerson => Text::of("vouching-other-person"),
             Self::NoEmail => Text::of("vouching-no-email").with("provider", provider),
             Self::Taken => Text::of("vouching-taken").with("provider", provider),
-            Self::NotAdmitted => Text::of("vouching-not-admitted").with("provider", provider),
+            Self::LinkedElsewhere => {
+                Text::of("vouching-linked-elsewhere").with("provider", provider)
+            }
+            Self::NotAdmitted { .. } => {
+                Text::of("vouching-not-admitted").with("provider", provider)
+            }
             Self::NotVerified => Text::of("vouching-not-verified"),
             Self::Provider(_) => Text::of("vouching-failed").with("provider", provider),
             Self::Unknown
@@ -188,7 +239,7 @@ impl VouchError {
 
     /// What stands above [`Self::words`]: whatever the request was, people did nothing wrong with it.
     fn heading(&self, provider: &str) -> Text {
-        if matches!(self, Self::NotAdmitted) {
+        if matches!(self, Self::NotAdmitted { .. }) {
             return Text::of("vouching-not-admitted-heading");
         }
         Text::of("vouching-heading").with("provider", provider)
@@ -217,8 +268,9 @@ impl VouchError {
             | Self::OtherPerson
             | Self::NoEmail
             | Self::Taken
+            | Self::LinkedElsewhere
             | Self::NotVerified
-            | Self::NotAdmitted => StatusCode::BAD_REQUEST,
+            | Self::NotAdmitted { .. } => StatusCode::BAD_REQUEST,
             Self::TooMany(after) => return Failure::too_many(*after),
             Self::Unrecognised => return unavailable(),
             Self::Store(_) | Self::Session(_) => return self.unplanned(),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::VouchError;
 use super::arrival::key_of;
+use super::error::Exclusion;
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Actor, Confirmed, Mistake, People};
 use crate::config::{self, LinkByEmail, ProviderKind};
@@ -70,10 +71,11 @@ impl Accounts {
                 provider = settings.name,
                 "a link was made with another provider of this name: unlink it, or name this one otherwise"
             );
-            return Err(VouchError::NotAdmitted);
+            return Err(excluded(Exclusion::OtherIssuer, Some(user.id)));
         }
-        if !vouched.is_admitted || !user.is_active {
-            return Err(VouchError::NotAdmitted);
+        check_who(vouched, Some(user.id))?;
+        if !user.is_active {
+            return Err(excluded(Exclusion::Inactive, Some(user.id)));
         }
         Ok(Some(user))
     }
@@ -88,9 +90,7 @@ impl Accounts {
     ) -> Result<User, VouchError> {
         let email = vouched.email.as_deref().ok_or(VouchError::NoEmail)?;
         let folded = fold_email(email).map_err(|_| VouchError::NoEmail)?;
-        if !vouched.is_admitted {
-            return Err(VouchError::NotAdmitted);
-        }
+        check_who(vouched, None)?;
         let store = self.people.store();
         let Some(user) = store.find_user_by_email(&folded).await? else {
             return self.register_vouched(visit, settings, vouched, email).await;
@@ -99,7 +99,7 @@ impl Accounts {
             return Err(VouchError::Taken);
         }
         if !user.is_active {
-            return Err(VouchError::NotAdmitted);
+            return Err(excluded(Exclusion::Inactive, Some(user.id)));
         }
         let mut event = visit.actor().event(self.people.now(), "link", Some(user.id));
         event.actor.clone_from(&user.email);
@@ -110,7 +110,8 @@ impl Accounts {
         let link = self.new_link(settings, vouched);
         store.insert_link_by_email(&user, &link, &event).await.map_err(VouchError::Store)?;
         self.sessions.apply(&Changed::User(user.id));
-        store.find_user(user.id).await?.ok_or(VouchError::NotAdmitted)
+        let linked = store.find_user(user.id).await?;
+        linked.ok_or_else(|| excluded(Exclusion::Gone, Some(user.id)))
     }
 
     async fn register_vouched(
@@ -123,8 +124,11 @@ impl Accounts {
         let normal = normalise_email(email).map_err(|_| VouchError::NoEmail)?;
         let folded = fold_email(email).map_err(|_| VouchError::NoEmail)?;
         let rules = Arc::clone(&self.people.rules());
-        if !settings.register || !rules.admits_email(&folded) {
-            return Err(VouchError::NotAdmitted);
+        if !settings.register {
+            return Err(excluded(Exclusion::NoAccount, None));
+        }
+        if !rules.admits_email(&folded) {
+            return Err(excluded(Exclusion::Domain, None));
         }
         let from = visit.actor();
         let id = self.people.fresh_id();
@@ -155,11 +159,9 @@ impl Accounts {
         vouched: &Vouched,
         identity: &Identity,
     ) -> Result<User, VouchError> {
-        if !vouched.is_admitted {
-            return Err(VouchError::NotAdmitted);
-        }
-        let store = self.people.store();
         let owner = identity.user().id;
+        check_who(vouched, Some(owner))?;
+        let store = self.people.store();
         let mut event = visit.actor().event(self.people.now(), "link", Some(owner));
         event.actor = identity.user().email.to_string();
         event.detail.clone_from(&settings.name);
@@ -172,7 +174,7 @@ impl Accounts {
                     link.user == owner && link.issuer.is_none_or(|issuer| issuer == vouched.issuer)
                 });
                 if !is_own {
-                    return Err(VouchError::Taken);
+                    return Err(VouchError::LinkedElsewhere);
                 }
             }
             made => made?,
@@ -240,6 +242,19 @@ impl People {
         let mut event = actor.event(self.now(), "unlink", Some(unlinking.user));
         unlinking.provider.clone_into(&mut event.detail);
         Ok(self.store().delete_links(unlinking, &event).await?)
+    }
+}
+
+const fn excluded(why: Exclusion, account: Option<Uuid>) -> VouchError {
+    VouchError::NotAdmitted { why, account }
+}
+
+/// Whether somebody is among the provider's `who`; `account` is theirs, if they have one.
+const fn check_who(vouched: &Vouched, account: Option<Uuid>) -> Result<(), VouchError> {
+    match (vouched.is_admitted, vouched.email_is_verified) {
+        (true, _) => Ok(()),
+        (false, true) => Err(excluded(Exclusion::Who, account)),
+        (false, false) => Err(excluded(Exclusion::WhoUnverified, account)),
     }
 }
 

@@ -160,12 +160,15 @@ async fn who_may_come_is_asked_at_every_sign_in() {
     assert_eq!(refused("fay").await, "LOGIN_BAD_CREDENTIALS", "not verified there");
     site.provider.set_users(json!({ "ann": person("ann@evil.example", &[]) })).await;
     assert_eq!(refused("ann").await, "LOGIN_BAD_CREDENTIALS", "moved away");
-    let failures = site.wait_for_events("sign-in-refused", 3).await;
-    assert!(failures.len() == 3, "{failures:?}");
-    assert!(failures.iter().all(|event| event.detail.starts_with("corp: ")), "{failures:?}");
-    assert!(
-        site.gateway.running.accounts().people().find("eve@evil.example").await.unwrap().is_none()
-    );
+    let people = site.gateway.running.accounts().people();
+    let ann = people.find("ann@corp.example").await.unwrap().unwrap();
+    site.check_turned_away(&[
+        ("ann@evil.example", "corp: not in who", Some(ann.id)),
+        ("eve@evil.example", "corp: not in who", None),
+        ("fay@corp.example", "corp: not in who; no e-mail is verified there", None),
+    ])
+    .await;
+    assert!(people.find("eve@evil.example").await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,6 +199,11 @@ async fn an_account_is_linked_by_an_email_that_both_sides_have_verified_and_by_n
     let people = site.gateway.running.accounts().people();
     people.set_flag(off.id, flag, &portcullis::accounts::Actor::cli()).await.unwrap();
     assert_eq!(refused("off").await, "LOGIN_BAD_CREDENTIALS");
+    site.check_turned_away(&[
+        ("bob@example.com", "corp: it belongs to another account", None),
+        ("off@example.com", "corp: the account is switched off", Some(off.id)),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +217,8 @@ async fn nobody_gets_an_account_where_providers_make_none() {
     let client = site.gateway.client();
     let back = site.away(&client, "/auth/corp/authorize", "eve").await;
     assert_eq!(client.get(&back).send().await.expect(400).detail(), "LOGIN_BAD_CREDENTIALS");
+    let why = "corp: there is no account, and register is off";
+    site.check_turned_away(&[("eve@x.example", why, None)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,6 +254,8 @@ async fn somebody_signed_in_links_an_account_and_nobody_else_does() {
     ann.get(&back).send().await.expect(200);
     let back = away(&bob).await;
     assert_eq!(bob.get(&back).send().await.expect(400).detail(), "OAUTH_USER_ALREADY_EXISTS");
+    let page = bob.visit(&away(&bob).await).send().await.expect(400).text();
+    assert!(page.contains("is linked to another account here; unlink it there first"), "{page}");
     let listed = ann.get("/auth/associate").send().await.expect(200).json();
     assert_eq!(listed[0]["provider"], "corp");
     assert_eq!(listed[0]["account_email"], "elsewhere@corp.example");
@@ -296,6 +308,13 @@ async fn accounts_made_by_a_provider_keep_the_rules_of_accounts() {
     };
     assert_eq!(refused("eve").await, "LOGIN_BAD_CREDENTIALS", "a domain that is not admitted");
     assert_eq!(refused("fay").await, "LOGIN_USER_NOT_VERIFIED");
+    let people = site.gateway.running.accounts().people();
+    let fay = people.find("fay@corp.example").await.unwrap().unwrap();
+    site.check_turned_away(&[
+        ("eve@evil.example", "corp: accounts.email_domains does not admit the e-mail", None),
+        ("fay@corp.example", "corp: the e-mail is not verified", Some(fay.id)),
+    ])
+    .await;
     // A page is headed by what happened: nobody asked for anything wrong.
     for (login, heading) in
         [("eve", "You may not sign in here"), ("fay", "This did not work with Corp &lt;b&gt;")]
@@ -304,6 +323,7 @@ async fn accounts_made_by_a_provider_keep_the_rules_of_accounts() {
         let back = site.away(&client, "/auth/corp/authorize", login).await;
         let page = client.visit(&back).send().await.expect(400).text();
         assert!(page.contains(&format!("<h1>{heading}</h1>")), "{page}");
+        assert!(!page.contains("email_domains"), "why is not for the client: {page}");
     }
     let ann = site.sign_in("ann").await;
     assert_eq!(me(&ann).await["roles"], json!(["night"]));

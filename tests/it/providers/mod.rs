@@ -17,6 +17,7 @@ mod streams;
 
 use portcullis::store::Event;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Builder, Gateway, free_port};
 use crate::openid_provider::{CLIENT_ID, CLIENT_SECRET, OpenIdProvider};
@@ -152,6 +153,14 @@ impl Site {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         panic!("{:?}", self.events(kind).await);
+    }
+
+    /// Checks whom a provider vouched for in vain, by e-mail, with why and whose account it is.
+    async fn check_turned_away(&self, expected: &[(&str, &str, Option<Uuid>)]) {
+        let events = self.wait_for_events("sign-in-refused", expected.len()).await;
+        let mut told: Vec<_> = events.iter().map(|e| (&*e.actor, &*e.detail, e.user)).collect();
+        told.sort();
+        assert_eq!(told, expected);
     }
 }
 
