@@ -1,7 +1,7 @@
 //! What a letter says, in text and HTML, in the language of whoever asked for it.
 //!
-//! Nothing in a letter was typed by whoever asked for it or by its account: no name, no text; only the
-//! gateway's host and the link.
+//! Nothing in a letter was typed by whoever asked for it or by its account: no name, no text; only what the
+//! gateway is called and the link.
 
 use std::time::{Duration, SystemTime};
 
@@ -50,8 +50,10 @@ const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitte
 pub struct Letterhead {
     /// `mail.from`.
     pub from: Mailbox,
-    /// The host of `public_url`, by which letters call the gateway.
+    /// What letters call the gateway.
     pub site: String,
+    /// The host of `public_url`, in which a Message-ID is unique.
+    pub host: String,
 }
 
 /// What letters are made of.
@@ -147,7 +149,7 @@ impl Stationery {
             .to(Mailbox::new(None, to.email.parse()?))
             .subject(subject)
             .date(SystemTime::UNIX_EPOCH + since_epoch)
-            .message_id(Some(format!("<{id}@{}>", self.head.site)))
+            .message_id(Some(format!("<{id}@{}>", self.head.host)))
             .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
             .multipart(MultiPart::alternative_plain_html(text, html))?)
     }
@@ -227,7 +229,8 @@ mod tests {
     fn stationery() -> Stationery {
         let head = Letterhead {
             from: "Portcullis <no-reply@example.com>".parse().unwrap(),
-            site: "auth.example.com".to_owned(),
+            site: "The Quay & Sons".to_owned(),
+            host: "auth.example.com".to_owned(),
         };
         Stationery::new(head, None).unwrap()
     }
@@ -259,14 +262,14 @@ mod tests {
             for language in Language::BUILT_IN {
                 let to = addressee("Ann@bücher.example");
                 let (subject, text) = stationery.text(kind, language, &to).unwrap();
-                assert!(!subject.contains('\n') && subject.contains("auth.example.com"));
+                assert!(!subject.contains('\n') && subject.contains("The Quay & Sons"));
                 assert!(subjects.insert(subject), "each says what it is about");
                 let link = to.link.expose_secret();
                 assert!(text.lines().any(|line| line == link), "on a line of its own: {text}");
                 assert!(text.lines().all(|line| line.len() <= 78), "{text}");
                 let html = stationery.render(kind, language, "html", &to).unwrap();
                 let tag = format!("<html lang=\"{}\">", language.code());
-                assert!(html.contains(&tag), "{html}");
+                assert!(html.contains(&tag) && html.contains("The Quay &amp; Sons"), "{html}");
                 let escaped = link.replace('/', "&#x2f;");
                 assert!(html.contains(&format!("<a href=\"{escaped}\">")), "{html}");
                 let names_end = kind == LetterKind::Invite;
@@ -295,9 +298,9 @@ mod tests {
             let language = Language::parse(language).unwrap();
             own.text(kind, language, &addressee("ann@example.com")).unwrap().0
         };
-        assert_eq!(subject(LetterKind::Reset, "de"), "Neu: auth.example.com");
+        assert_eq!(subject(LetterKind::Reset, "de"), "Neu: The Quay & Sons");
         assert_eq!(subject(LetterKind::Reset, "fr"), "Nouveau");
-        assert!(subject(LetterKind::Verify, "de").contains("auth.example.com"), "as built in");
+        assert!(subject(LetterKind::Verify, "de").contains("The Quay & Sons"), "as built in");
         write("rest.de.txt", "");
         write("verify.de.txt", "A\n{% if %}\n\n");
         write("reset.de.txt", "only a subject");

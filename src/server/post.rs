@@ -13,9 +13,10 @@ pub(super) fn courier(gateway: &Gateway) -> Result<Option<Courier<LetterDesk>>, 
         return Ok(None);
     };
     let carrier = Carrier::new(&mail.delivery)?;
-    let site = config.public_url.host.as_str().to_owned();
+    let host = config.public_url.host.as_str().to_owned();
+    let site = config.portal.pages.title().map_or_else(|| host.clone(), str::to_owned);
     let stationery = Stationery::new(
-        Letterhead { from: mail.from.clone(), site },
+        Letterhead { from: mail.from.clone(), site, host },
         config.portal.pages.overrides().map(|overrides| &**overrides),
     )?;
     let desk = LetterDesk::new(gateway.accounts.people().clone(), Arc::clone(&config));

@@ -166,6 +166,17 @@ async fn rec_01_a_link_leads_to_the_configured_site_whatever_a_request_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn letters_call_the_gateway_by_the_title_of_its_pages() {
+    let server = super::MailServer::start().await;
+    let gateway = by(&server.url()).key("portal", "{ title: \"Quay & Sons\" }").start().await;
+    gateway.person("ann").create().await;
+    assert_eq!(statuses(&gateway.client(), FORGOT, "ann", 1).await, [202]);
+    let message = &server.wait_for(1).await[0];
+    assert_eq!(message.header("subject"), "Choose a new password for Quay & Sons");
+    assert!(message.header("message-id").ends_with("@127.0.0.1>"), "{}", message.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_asks_for_a_letter_and_says_the_same_to_everybody() {
     let (server, gateway) = start(&["ann"]).await;
     let page = gateway.client().visit("/auth/login").send().await.expect(200).text();
