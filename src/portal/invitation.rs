@@ -23,6 +23,8 @@ struct Shown {
     /// The e-mail is whom the invitation is for; it cannot be changed.
     #[serde(flatten)]
     entered: Entered,
+    /// Who is signed in, and is no more once the account is made.
+    signed_in: Option<String>,
 }
 
 /// The page for an invitation that leads nowhere.
@@ -120,7 +122,8 @@ impl Portal {
         let browser = Browser::of(visit, &self.entropy);
         let entered = Entered { email: invitation.email.clone(), ..fill(&invitation) };
         let entered = self.shown_to(visit, (&browser, Purpose::Invitation), entered);
-        let shown = Shown { link_token: token.to_owned(), entered };
+        let signed_in = visit.owner().map(|identity| identity.user().email.to_string());
+        let shown = Shown { link_token: token.to_owned(), entered, signed_in };
         let mut answer = render(visit, "invitation", status, shown);
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         Ok(answer)
@@ -154,7 +157,7 @@ mod tests {
             password_error: Some(Text::of("password-common")),
             ..Entered::default()
         };
-        let shown = Shown { link_token: "abc".into(), entered };
+        let shown = Shown { link_token: "abc".into(), entered, signed_in: None };
         let page = page_of("invitation", shown).await;
         for part in ["value=\"&lt;ann&gt;@example.com\" readonly", "value=\"abc\"", "value=\"Ann\""]
         {

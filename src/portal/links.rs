@@ -36,13 +36,17 @@ struct Shown {
 #[derive(Serialize)]
 struct Over {
     is_reset: bool,
+    /// Where another link is asked for, if mail is sent.
+    again: Option<String>,
     sign_in: String,
 }
 
 /// The page after an e-mail is verified.
 #[derive(Serialize)]
 struct Verified {
-    home: String,
+    is_signed_in: bool,
+    /// Where it goes on: to the sign-in page for somebody who is not.
+    onward: String,
 }
 
 /// The form on the page of a link.
@@ -112,7 +116,7 @@ impl Portal {
                 let shown = Shown { password_error: Some(reason.text()), ..Shown::default() };
                 self.password_again(visit, token, shown).await
             }
-            Err(error) => link_refused(visit, (LinkKind::Reset, token), error),
+            Err(error) => self.link_refused(visit, (LinkKind::Reset, token), error),
         }
     }
 
@@ -128,7 +132,7 @@ impl Portal {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Ok(self.link_form(visit, LinkKind::Reset, status, with(shown, token, &user)))
             }
-            LinkState::Done | LinkState::Void => Ok(link_over(visit, LinkKind::Reset, token)),
+            LinkState::Done | LinkState::Void => Ok(self.link_over(visit, LinkKind::Reset, token)),
         }
     }
 
@@ -139,7 +143,7 @@ impl Portal {
                 forget(&mut answer, visit, (Purpose::Verify, token));
                 Ok(answer)
             }
-            Err(error) => link_refused(visit, (LinkKind::Verify, token), error),
+            Err(error) => self.link_refused(visit, (LinkKind::Verify, token), error),
         }
     }
 
@@ -158,7 +162,7 @@ impl Portal {
                 Ok(self.link_form(visit, kind, status, with(shown, token, &user)))
             }
             LinkState::Done => Ok(verified(visit)),
-            LinkState::Void => Ok(link_over(visit, kind, token)),
+            LinkState::Void => Ok(self.link_over(visit, kind, token)),
         }
     }
 
@@ -185,39 +189,44 @@ impl Portal {
         add_cookie(&mut answer, browser.set_cookie(&visit.config.sessions.cookie));
         answer
     }
-}
 
-fn link_refused(
-    visit: &Visit,
-    (kind, token): (LinkKind, &str),
-    error: LinkError,
-) -> Result<Answer, Failure> {
-    match error {
-        LinkError::Void | LinkError::Verified => Ok(link_over(visit, kind, token)),
-        LinkError::TooMany(after) => {
-            Err(Failure::too_many(after).explanation(Text::of("link-too-many")))
+    fn link_refused(
+        &self,
+        visit: &Visit,
+        (kind, token): (LinkKind, &str),
+        error: LinkError,
+    ) -> Result<Answer, Failure> {
+        match error {
+            LinkError::Void | LinkError::Verified => Ok(self.link_over(visit, kind, token)),
+            LinkError::TooMany(after) => {
+                Err(Failure::too_many(after).explanation(Text::of("link-too-many")))
+            }
+            LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
+            error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
         }
-        LinkError::Failed(Mistake::Store(error)) => Err(store_failure(error)),
-        error @ (LinkError::Password(_) | LinkError::Failed(_)) => Err(error.into()),
+    }
+
+    /// The page for a link that is spent, past its end, made up or void.
+    fn link_over(&self, visit: &Visit, kind: LinkKind, token: &str) -> Answer {
+        let (is_reset, page) = match kind {
+            LinkKind::Reset => (true, "forgot-password"),
+            LinkKind::Verify => (false, "request-verify-token"),
+        };
+        let again = || format!("{}/{page}", visit.config.portal.path);
+        let again = self.accounts.sends_mail().then(again);
+        let shown = Over { is_reset, again, sign_in: sign_in_address(visit, None) };
+        let mut answer = render(visit, "link-over", StatusCode::NOT_FOUND, shown);
+        forget(&mut answer, visit, (purpose_of(kind), token));
+        answer
     }
 }
 
 /// Another language is chosen on the way to the account: this page cannot be asked for once the link is spent.
 fn verified(visit: &Visit) -> Answer {
-    let shown = Verified { home: visit.home() };
+    let is_signed_in = visit.owner().is_some();
+    let onward = if is_signed_in { visit.home() } else { sign_in_address(visit, None) };
+    let shown = Verified { is_signed_in, onward };
     visit.frame(&account_address(visit)).render("verified", StatusCode::OK, shown)
-}
-
-/// The page for a link that is spent, past its end, made up or void.
-fn link_over(visit: &Visit, kind: LinkKind, token: &str) -> Answer {
-    let is_reset = match kind {
-        LinkKind::Reset => true,
-        LinkKind::Verify => false,
-    };
-    let shown = Over { is_reset, sign_in: sign_in_address(visit, None) };
-    let mut answer = render(visit, "link-over", StatusCode::NOT_FOUND, shown);
-    forget(&mut answer, visit, (purpose_of(kind), token));
-    answer
 }
 
 fn with(shown: Shown, token: &str, user: &User) -> Shown {
@@ -260,16 +269,22 @@ mod tests {
         let page = page_of("verify", shown).await;
         assert!(page.contains("&lt;ann&gt;") && page.contains("value=\"link\""), "{page}");
         assert_eq!(page.matches("<button").count(), 1, "{page}");
-        let page = page_of("verified", Verified { home: "/auth/account".into() }).await;
-        assert!(page.contains("href=\"&#x2f;auth&#x2f;account\""), "{page}");
+        for (is_signed_in, words) in [(true, "Continue"), (false, "Sign in")] {
+            let onward = Verified { is_signed_in, onward: "/auth/x".into() };
+            let page = page_of("verified", onward).await;
+            assert!(page.contains(&format!("href=\"&#x2f;auth&#x2f;x\">{words}</a>")), "{page}");
+        }
     }
 
     #[tokio::test]
     async fn a_link_that_is_over_says_what_to_do() {
-        let over = |is_reset| Over { is_reset, sign_in: "/auth/login".into() };
+        let again = "Ask for another link";
+        let over = |is_reset| Over { is_reset, again: None, sign_in: "/auth/login".into() };
         let page = page_of("link-over", over(true)).await;
         assert!(page.contains("one hour") && page.contains("password"), "{page}");
-        let page = page_of("link-over", over(false)).await;
+        assert!(!page.contains(again), "nothing is mailed: {page}");
+        let page = page_of("link-over", Over { again: Some("/x".into()), ..over(false) }).await;
         assert!(page.contains("one hour") && !page.contains("password"), "{page}");
+        assert!(page.contains(&format!("<a href=\"&#x2f;x\">{again}</a>")), "{page}");
     }
 }

@@ -74,6 +74,7 @@ reset-set = Neues Passwort setzen
 link-over-heading = Dieser Link gilt nicht mehr
 link-over-reset = Ein Link zum Setzen eines Passworts gilt nur einmal, eine Stunde lang, und nur, bis ein anderer erstellt wird oder sich Passwort oder E-Mail-Adresse ändern. Fordern Sie einen neuen an.
 link-over-verify = Ein Link zum Bestätigen einer E-Mail-Adresse gilt nur einmal, eine Stunde lang, und nur, bis ein anderer erstellt wird oder sich die Adresse ändert. Fordern Sie einen neuen an.
+link-over-again = Einen anderen Link anfordern
 link-lost-heading = Bitte öffnen Sie den Link noch einmal
 link-lost-what = Diese Seite wird durch einen Link geöffnet, und Ihr Browser hat nicht behalten, durch welchen.
 link-lost-remedy = Führt der Link wieder hierher, sind Cookies für { $host } gesperrt. Erlauben Sie sie für diese Website (ein privates Fenster, eine Erweiterung oder eine Einstellung kann sie sperren), und öffnen Sie dann den Link.
@@ -87,6 +88,7 @@ verified-heading = Ihre E-Mail-Adresse ist bestätigt
 
 invitation-heading = Konto anlegen
 invitation-what = Sie sind eingeladen. Wählen Sie ein Passwort, und Ihr Konto ist angelegt.
+invitation-signed-in = Sie sind als { $who } angemeldet; mit dem Knopf werden Sie zu { $email }.
 invitation-accept = Konto anlegen und anmelden
 invitation-over-heading = Diese Einladung gilt nicht mehr
 invitation-over-what = Eine Einladung gilt nur einmal und nur, bis sie abläuft oder zurückgenommen wird; es zählt der Link aus der letzten E-Mail. Bitten Sie die Person, die Sie eingeladen hat, um eine neue.

@@ -74,6 +74,7 @@ reset-set = Set the new password
 link-over-heading = This link is no longer valid
 link-over-reset = A link to set a password works once, for one hour, and until another one is made or the password or the e-mail address changes. Ask for a new one.
 link-over-verify = A link to verify an e-mail address works once, for one hour, and until another one is made or the address changes. Ask for a new one.
+link-over-again = Ask for another link
 link-lost-heading = Please open the link once more
 link-lost-what = This page is opened by a link, and your browser did not keep which.
 link-lost-remedy = If opening the link leads here again, cookies are blocked for { $host }. Allow them for this site (a private window, an extension or a setting may block them), then open the link.
@@ -87,6 +88,7 @@ verified-heading = Your e-mail address is verified
 
 invitation-heading = Make your account
 invitation-what = You have been invited. Choose a password, and your account is made.
+invitation-signed-in = You are signed in as { $who }; with the button you become { $email }.
 invitation-accept = Create the account and sign in
 invitation-over-heading = This invitation is no longer valid
 invitation-over-what = An invitation works once, until it ends or is taken back, and only the last letter’s link counts. Ask whoever invited you for another one.
@@ -166,7 +168,7 @@ account-nothing = Nothing.
 account-everywhere = Sign out everywhere
 account-everywhere-hint = Everywhere means every browser, device and script that is signed in with this account.
 method-password = with a password
-method-provider = with another provider’s account
+method-provider = with an account at a provider
 
 ## Registering
 

@@ -29,7 +29,8 @@ async fn somebody_who_forgot_a_password_sets_a_new_one_and_signs_in() {
     browser.sign_in("ann@example.com", NEW).await;
     browser.wait_for_address(|address| address == format!("{site}/")).await;
     browser.goto(&format!("{site}{link}")).await;
-    assert!(browser.text().await.contains("no longer valid"));
+    let over = browser.text().await;
+    assert!(over.contains("no longer valid") && !over.contains("another link"), "{over}");
     assert!(!browser.has("input[name=password]").await);
     // No application was told the address of the page, which holds the token.
     let token = link.split_once("?token=").unwrap().1.as_bytes();
@@ -128,12 +129,14 @@ async fn a_page_verifies_by_its_button_and_says_so_again() {
     let me = async || ann.get("/auth/users/me").send().await.expect(200).json();
     assert_eq!(me().await["is_verified"], false, "opening it verifies nothing");
     let done = send_form(&ann, "/auth/verify", &page, &[]).await.expect(200).text();
-    assert!(done.contains("is verified"), "{done}");
+    assert!(done.contains("is verified") && done.contains(">Continue</a>"), "{done}");
     assert_eq!(me().await["is_verified"], true);
     // Sent twice, or opened again later: not an error for whoever did it.
     let done = send_form(&ann, "/auth/verify", &page, &[]).await.expect(200).text();
     assert!(done.contains("is verified"), "{done}");
     assert!(ann.visit(&link).follow().await.expect(200).text().contains("is verified"));
+    let elsewhere = gateway.client().visit(&link).follow().await.expect(200).text();
+    assert!(elsewhere.contains("&#x2f;login\">Sign in</a>"), "{elsewhere}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

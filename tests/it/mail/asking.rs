@@ -181,6 +181,12 @@ async fn the_page_asks_for_a_letter_and_says_the_same_to_everybody() {
     let (server, gateway) = start(&["ann"]).await;
     let page = gateway.client().visit("/auth/login").send().await.expect(200).text();
     assert!(page.contains("forgot-password\">Forgot your password?</a>"), "{page}");
+    for (over, asks) in [("reset-password", FORGOT), ("verify", VERIFY)] {
+        let page = gateway.client().visit(&format!("/auth/{over}?token=x")).follow().await;
+        let page = page.expect(404).text();
+        let link = format!("{}\">Ask for another link</a>", asks.trim_start_matches("/auth/"));
+        assert!(page.contains(&link), "{page}");
+    }
     let mut said = Vec::new();
     for who in ["nobody", "ann"] {
         let client = gateway.client();

@@ -90,6 +90,11 @@ async fn a_guest_opens_the_mailed_link_and_has_an_account_with_the_roles_that_we
     let page = browser.visit(path).follow().await.expect(200).text();
     assert!(page.contains("value=\"Ann@example.com\" readonly"), "{page}");
     assert!(page.contains("name=\"first_name\"") && page.contains("value=\"Ann\""), "{page}");
+    assert!(!page.contains("you become"), "nobody is signed in: {page}");
+    let page = root.visit(path).follow().await.expect(200).text();
+    let whom = "as <strong>root@example.com</strong>; with the button you become \
+                <strong>Ann@example.com</strong>.";
+    assert!(page.contains(whom), "{page}");
     let weak = fill_page(&browser, path, &[("password", "short")]).await.expect(422).text();
     assert!(weak.contains("id=\"password-error\""), "{weak}");
     let filled = [("password", PASSWORD), ("last_name", "Lee"), ("email", "eve@example.com")];
