@@ -149,7 +149,21 @@ impl Browser {
 
     /// What a person can read on the page.
     pub async fn text(&self) -> String {
-        self.find("body").await.text().await.unwrap()
+        self.on("body", async |element| element.text().await).await
+    }
+
+    /// Does something to the element a CSS selector finds; once more where the page went while it was looked at.
+    async fn on<T>(
+        &self,
+        selector: &str,
+        act: impl AsyncFn(WebElement) -> WebDriverResult<T>,
+    ) -> T {
+        match act(self.find(selector).await).await {
+            Err(error) if error.to_string().contains("stale element") => {
+                act(self.find(selector).await).await.unwrap()
+            }
+            outcome => outcome.unwrap(),
+        }
     }
 
     /// The element a CSS selector finds, waited for.
@@ -193,7 +207,7 @@ impl Browser {
 
     /// Clicks.
     pub async fn click(&self, selector: &str) {
-        self.find(selector).await.click().await.unwrap();
+        self.on(selector, async |element| element.click().await).await;
     }
 
     /// Presses keys wherever the focus is, as somebody without a mouse does.
