@@ -189,7 +189,8 @@ impl Staging {
     /// must notice and there are no rows in the change log.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::Email`] and [`Conflict::Username`] when somebody was faster.
+    /// [`StoreError`]; [`Conflict::Email`](super::Conflict::Email) and
+    /// [`Conflict::Username`](super::Conflict::Username) when somebody was faster.
     pub async fn add(self, roles: &[RoleRow], event: &Event) -> Result<(), StoreError> {
         let Self { store, mut connection } = self;
         let now = store.clock.now();

@@ -32,7 +32,7 @@ pub enum ProviderError {
         /// The token's.
         theirs: Timestamp,
     },
-    /// More than [`super::MAX_EXTRA_SCOPES`] scopes, or one that is none (RFC 6749 section 3.3).
+    /// More scopes than a request may ask for, or one that is none (RFC 6749 section 3.3).
     #[error("a scope that was asked for is none, or there are too many")]
     Scope,
     /// There is nothing to ask by: no refresh token, or an access token that is over.
