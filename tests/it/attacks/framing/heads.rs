@@ -161,12 +161,14 @@ async fn smg_22_every_request_of_a_pipeline_is_judged_by_its_own_head() {
     for manner in MANNERS {
         for turns in 0..6 {
             let word = bench.word();
+            // An answer that comes before a body is whole may end the connection (SMG-10).
+            let early = if manner == Manner::Whole { "hello" } else { "" };
             // (target, fields, body, status)
             let mut all = [
                 (format!("/x/{word}/0"), "", "", 200),
                 (format!("/private/{word}/1"), &*cookie, "", 200),
                 (format!("/private/{word}/2"), "", "", 401),
-                (format!("/admin/{word}/3"), "", "hello", 401),
+                (format!("/admin/{word}/3"), "", early, 401),
                 (format!("/admin/{word}/4"), &*cookie, "hello", 200),
                 (format!("/x/{word}/5"), "", "hello", 200),
             ];
