@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -177,7 +178,15 @@ async fn tables_of_roles_need_no_more_than_names_and_one_without_them_is_refused
     }
     let (code, said) = run(&process, &["--url", &url]);
     assert_eq!((code, said.contains("with the roles analyst\n")), (Some(0), true), "{said}");
-    let ben = me(&process, "ben").await;
+    // In force in the running gateway within a second.
+    let mut ben = me(&process, "ben").await;
+    for _ in 0..50 {
+        if ben["roles"] == json!(["analyst"]) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ben = me(&process, "ben").await;
+    }
     assert_eq!(ben["roles"], json!(["analyst"]));
     assert_eq!(ben["permissions"], json!(["dashboard:read"]));
 }
