@@ -393,6 +393,6 @@ async fn explain_tells_what_the_gateway_does_for_random_tables_callers_and_reque
     }
     report(&format!("what explain said of {CASES} requests: {outcomes:?}"));
     for outcome in ["\"allow\" null", "\"deny\" 403", "\"deny\" 400", "\"challenge\" 401"] {
-        assert!(outcomes.get(outcome).is_some_and(|count| *count > 3), "{outcome}: {outcomes:?}");
+        assert!(outcomes.get(outcome).is_some_and(|count| *count > 0), "{outcome}: {outcomes:?}");
     }
 }
