@@ -179,13 +179,15 @@ async fn tables_of_roles_need_no_more_than_names_and_one_without_them_is_refused
     let (code, said) = run(&process, &["--url", &url]);
     assert_eq!((code, said.contains("with the roles analyst\n")), (Some(0), true), "{said}");
     // In force in the running gateway within a second.
-    let mut ben = me(&process, "ben").await;
+    let client = process.sign_in("ben").await;
+    let me = async || client.get("/auth/users/me").send().await.expect(200).json();
+    let mut ben = me().await;
     for _ in 0..50 {
         if ben["roles"] == json!(["analyst"]) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        ben = me(&process, "ben").await;
+        ben = me().await;
     }
     assert_eq!(ben["roles"], json!(["analyst"]));
     assert_eq!(ben["permissions"], json!(["dashboard:read"]));
