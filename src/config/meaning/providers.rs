@@ -1,4 +1,7 @@
-//! Providers: what each kind needs and takes, and whom it may vouch for.
+//! Providers: what each kind needs and takes.
+
+mod plain;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +11,11 @@ use url::Url;
 
 use super::{Cursor, duration, general};
 use crate::config::provider::{
-    Admission, ClientAuth, FieldMap, LinkByEmail, OAuth2, Provider, ProviderKind, Who,
-    is_own_address, is_protected,
+    ClientAuth, LinkByEmail, Provider, ProviderKind, Who, is_own_address, is_protected,
 };
 use crate::config::sources;
-use crate::config::yaml::spelling::{self, KindWord, PresetWord, Text};
-use crate::config::yaml::{
-    Admission as AdmissionFile, Fields, Named, Provider as ProviderFile, Who as WhoFile,
-};
-use crate::web::authority::Host;
+use crate::config::yaml::spelling::{self, KindWord};
+use crate::config::yaml::{Named, Provider as ProviderFile, Who as WhoFile};
 use KindWord::{GitHub, GitLab, Google, Microsoft, OAuth2 as Plain, Oidc};
 
 /// How far a provider's clock may differ at most: beyond that it is no leeway but a wrong clock.
@@ -49,7 +48,7 @@ pub(super) fn read(
 fn read_one(name: &str, written: &ProviderFile, at: &Cursor<'_>) -> Option<Provider> {
     let word = written.kind.0;
     check_keys(written, at);
-    let who = read_who(written, at);
+    let who = who::read(written, at);
     let kind = read_kind(written, at);
     let leeway = duration(written.leeway.as_ref(), Duration::from_mins(1), &at.key("leeway"));
     if leeway > MAX_LEEWAY {
@@ -131,26 +130,7 @@ fn check_keys(written: &ProviderFile, at: &Cursor<'_>) {
     if word == Plain && !written.roles.entries.is_empty() && written.roles_claim.is_none() {
         at.key("roles").report("`kind: oauth2` needs `roles_claim` to know groups");
     }
-    check_tenants(written, at);
-}
-
-/// What an administrator of any tenant at all may give their own people is worth nothing.
-fn check_tenants(written: &ProviderFile, at: &Cursor<'_>) {
-    let (names_tenants, names_groups) = match &written.who {
-        WhoFile::Any(lists) => (!lists.tenants.is_empty(), !lists.groups.is_empty()),
-        WhoFile::Anyone(_) => (false, false),
-    };
-    if written.kind.0 != Microsoft || names_tenants {
-        return;
-    }
-    let why =
-        "needs `who.tenants`: any other tenant's administrator gives people what group they like";
-    if names_groups {
-        at.key("who").key("groups").report(format!("`kind: microsoft` {why}"));
-    }
-    if !written.roles.entries.is_empty() {
-        at.key("roles").report(format!("`kind: microsoft` {why}"));
-    }
+    who::check_tenants(written, at);
 }
 
 /// `None` once something was reported.
@@ -170,7 +150,7 @@ fn read_kind(written: &ProviderFile, at: &Cursor<'_>) -> Option<ProviderKind> {
         Microsoft => ProviderKind::Microsoft { base: base(MICROSOFT)? },
         GitLab => ProviderKind::GitLab { issuer: issuer(Some(GITLAB))? },
         Oidc => ProviderKind::Oidc { issuer: issuer(None)? },
-        Plain => ProviderKind::OAuth2(Box::new(read_plain(written, at)?)),
+        Plain => ProviderKind::OAuth2(Box::new(plain::read(written, at)?)),
     })
 }
 
@@ -193,175 +173,8 @@ fn endpoint(text: &str, at: &Cursor<'_>) -> Option<Url> {
     }
 }
 
-/// What is known of a service.
-struct Preset {
-    label: &'static str,
-    authorize: &'static str,
-    token: &'static str,
-    userinfo: &'static str,
-    auth: ClientAuth,
-    scopes: [&'static str; 2],
-    email_verified: Option<&'static str>,
-    first_name: &'static str,
-    last_name: Option<&'static str>,
-}
-
-const fn preset(word: PresetWord) -> Preset {
-    match word {
-        PresetWord::Discord => Preset {
-            label: "Discord",
-            authorize: "https://discord.com/oauth2/authorize",
-            token: "https://discord.com/api/oauth2/token",
-            userinfo: "https://discord.com/api/users/@me",
-            auth: ClientAuth::Post,
-            scopes: ["identify", "email"],
-            email_verified: Some("verified"),
-            first_name: "global_name",
-            last_name: None,
-        },
-        // Facebook does not say whether an e-mail is verified, so none is.
-        PresetWord::Facebook => Preset {
-            label: "Facebook",
-            authorize: "https://www.facebook.com/v23.0/dialog/oauth",
-            token: "https://graph.facebook.com/v23.0/oauth/access_token",
-            userinfo: "https://graph.facebook.com/v23.0/me?fields=id,email,first_name,last_name",
-            auth: ClientAuth::Post,
-            scopes: ["public_profile", "email"],
-            email_verified: None,
-            first_name: "first_name",
-            last_name: Some("last_name"),
-        },
-    }
-}
-
-fn read_plain(written: &ProviderFile, at: &Cursor<'_>) -> Option<OAuth2> {
-    let known = written.preset.as_ref().map(|word| preset(word.0));
-    let known = known.as_ref();
-    let address =
-        |key: &str, text: Option<&Text<spelling::EndpointText>>, default: Option<&str>| {
-            endpoint(text.map(|text| text.text.as_str()).or(default)?, &at.key(key))
-        };
-    let authorize = address("authorize", written.authorize.as_ref(), known.map(|k| k.authorize));
-    let token = address("token", written.token.as_ref(), known.map(|k| k.token));
-    let userinfo = address("userinfo", written.userinfo.as_ref(), known.map(|k| k.userinfo));
-    let none = Fields::default();
-    let fields = written.fields.as_ref().unwrap_or(&none);
-    let path = |said: &Option<Text<spelling::FieldPath>>, default: Option<&str>| {
-        said.as_ref().map(|said| said.text.as_str()).or(default).map(str::to_owned)
-    };
-    let fields = FieldMap {
-        subject: path(&fields.subject, Some("id")).unwrap_or_default(),
-        email: path(&fields.email, Some("email")),
-        email_verified: path(&fields.email_verified, known.and_then(|k| k.email_verified)),
-        first_name: path(&fields.first_name, known.map(|k| k.first_name)),
-        last_name: path(&fields.last_name, known.and_then(|k| k.last_name)),
-    };
-    Some(OAuth2 { authorize: authorize?, token: token?, userinfo: userinfo?, fields })
-}
-
-/// `None` once something was reported.
-fn read_who(written: &ProviderFile, at: &Cursor<'_>) -> Option<Who> {
-    let at = at.key("who");
-    let lists = match &written.who {
-        WhoFile::Anyone(_) => return Some(Who::Anyone),
-        WhoFile::Any(lists) => lists,
-    };
-    check_lists(written.kind.0, lists, &at);
-    let found = Admission {
-        domains: fold_all(&lists.domains, "domain", &at.key("domains"), |text| {
-            let host = Host::parse(text).ok().filter(|host| host.address().is_none());
-            host.filter(|host| host.as_str().contains('.')).map(|host| host.as_str().to_owned())
-        }),
-        emails: fold_all(&lists.emails, "e-mail address", &at.key("emails"), fold_email),
-        organisations: fold_all(
-            &lists.organisations,
-            "organisation",
-            &at.key("organisations"),
-            folded,
-        ),
-        groups: lists.groups.iter().map(|group| group.text.clone()).collect(),
-        tenants: fold_all(&lists.tenants, "tenant", &at.key("tenants"), folded),
-    };
-    if found.is_empty() {
-        // What else stands there was refused and reported.
-        let below = format!("{}.", at.path().path);
-        let is_list = |name: &str| KNOWN.iter().any(|(key, _)| *key == name);
-        let mut places = at.source.places.keys().filter_map(|path| path.strip_prefix(&below));
-        let has_more = places.any(|name| !is_list(name) || at.key(name).was_refused());
-        if !has_more {
-            at.report(
-                "admits nobody: list domains, emails, organisations, groups or tenants, or say `anyone`",
-            );
-        }
-        return None;
-    }
-    Some(Who::Any(found))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "one of the ways to fold, others of which may fail")]
-fn folded(text: &str) -> Option<String> {
-    Some(text.to_lowercase())
-}
-
-/// Folded roughly here, where accounts are not known: local part as Unicode lower case, domain as A-label.
-fn fold_email(text: &str) -> Option<String> {
-    let (local, domain) = text.split_once('@')?;
-    let domain = Host::parse(domain).ok().filter(|host| host.as_str().contains('.'))?;
-    Some(format!("{}@{domain}", local.to_lowercase()))
-}
-
-fn fold_all<K>(
-    list: &[Text<K>],
-    what: &str,
-    at: &Cursor<'_>,
-    fold: impl Fn(&str) -> Option<String>,
-) -> Vec<String> {
-    let read = |(index, entry): (usize, &Text<K>)| {
-        let folded = fold(&entry.text);
-        if folded.is_none() {
-            let at = at.item(index);
-            at.report(format!("{} is no {what}", at.shown(&entry.text)));
-        }
-        folded
-    };
-    list.iter().enumerate().filter_map(read).collect()
-}
-
-/// What each kind knows about people, so that `who` may ask for it.
-const KNOWN: [(&str, &[KindWord]); 5] = [
-    ("domains", &[Google, GitHub, GitLab, Oidc, Plain]),
-    ("emails", &[Google, GitHub, GitLab, Oidc, Plain]),
-    ("organisations", &[GitHub]),
-    ("groups", &[GitHub, Microsoft, GitLab, Oidc, Plain]),
-    ("tenants", &[Microsoft]),
-];
-
-/// Reports lists of what the kind does not know about people.
-fn check_lists(word: KindWord, lists: &AdmissionFile, at: &Cursor<'_>) {
-    let said = [
-        !lists.domains.is_empty(),
-        !lists.emails.is_empty(),
-        !lists.organisations.is_empty(),
-        !lists.groups.is_empty(),
-        !lists.tenants.is_empty(),
-    ];
-    let known: Vec<&str> =
-        KNOWN.iter().filter(|(_, kinds)| kinds.contains(&word)).map(|(key, _)| *key).collect();
-    for (key, is_said) in KNOWN.iter().map(|(key, _)| *key).zip(said) {
-        if is_said && !known.contains(&key) {
-            let is_email = word == Microsoft && matches!(key, "domains" | "emails");
-            let because = if is_email { " (its e-mails are not verified)" } else { "" };
-            at.key(key).report(format!(
-                "means nothing beside `kind: {}`{because}: it takes {}",
-                word.as_str(),
-                known.join(", ")
-            ));
-        }
-    }
-}
-
 fn label(name: &str, written: &ProviderFile) -> String {
-    let known = written.preset.as_ref().map(|word| preset(word.0).label);
+    let known = plain::known(written).map(|known| known.label);
     let text = match written.kind.0 {
         Google => "Google",
         GitHub => "GitHub",
@@ -374,7 +187,7 @@ fn label(name: &str, written: &ProviderFile) -> String {
 }
 
 fn client_auth(written: &ProviderFile) -> Option<ClientAuth> {
-    let known = written.preset.as_ref().map(|word| preset(word.0).auth);
+    let known = plain::known(written).map(|known| known.auth);
     written.client_auth.as_ref().map(|word| word.0).or(known)
 }
 
@@ -385,7 +198,7 @@ fn scopes(written: &ProviderFile, is_rechecked: bool) -> Vec<String> {
             WhoFile::Anyone(_) => false,
             WhoFile::Any(lists) => !lists.organisations.is_empty() || !lists.groups.is_empty(),
         };
-    let known = written.preset.as_ref().map(|word| preset(word.0).scopes);
+    let known = plain::known(written).map(|known| known.scopes);
     let mut scopes: Vec<&str> = match written.kind.0 {
         Microsoft if is_rechecked => vec!["openid", "email", "profile", "offline_access"],
         Google | Microsoft | GitLab | Oidc => vec!["openid", "email", "profile"],
