@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use secrecy::SecretString;
 
+use super::draft::BUSY_RETRY;
 use super::proof::Proof;
 use super::{Accounts, Actor, Draft, Mistake};
 use crate::clock::Timestamp;
@@ -120,8 +121,9 @@ impl From<OpenError> for SignInError {
 }
 
 impl Accounts {
-    /// Signs somebody in. Exactly one verification runs for every attempt that the limits let through,
-    /// and the answer to a failed one tells nothing of why.
+    /// Signs somebody in. Exactly one verification runs for every attempt that the limits let through (one more
+    /// for a right password whose hash becomes another one meanwhile), and the answer to a failed one tells
+    /// nothing of why.
     ///
     /// # Errors
     /// [`SignInError`].
@@ -149,7 +151,7 @@ impl Accounts {
         let mut opening = opening_of(&user, request.wanted, request.from, request.now);
         opening.replaces = request.replaces.map(|old| old.session().id);
         let opened = self.open(&opening, request.wanted, request.now).await?;
-        let opened = self.confirm(&user, opened, &opening.event).await?;
+        let opened = self.confirm((&user, &password), opened, &opening.event).await?;
         self.renew_hash(&user, password);
         Ok((user, opened))
     }
@@ -174,22 +176,31 @@ impl Accounts {
     }
 
     /// Looks at the account once more: a password changed, or an account switched off, while the old
-    /// password was being verified ended all sessions before this one existed.
+    /// password was being verified ended all sessions before this one existed. Another hash may be of the same
+    /// password, renewed by a sign-in beside this one.
     async fn confirm(
         &self,
-        user: &User,
+        (user, password): (&User, &SecretString),
         (id, opened): (SessionId, Opened),
         event: &Event,
     ) -> Result<Opened, SignInError> {
         let now = self.people.store().find_user(user.id).await?;
-        if now.is_some_and(|now| now.is_active && now.password_hash == user.password_hash) {
+        let hash = now.filter(|now| now.is_active).and_then(|now| now.password_hash);
+        let is_same = match hash {
+            Some(hash) if user.password_hash.as_ref() == Some(&hash) => Ok(true),
+            Some(hash) => {
+                self.people.hasher().verify(password.clone(), Some(hash), event.address).await
+            }
+            None => Ok(false),
+        };
+        if is_same == Ok(true) {
             return Ok(opened);
         }
         let mut event = event.clone();
         event.kind = "sign-out".into();
         event.detail = "the account changed during the sign-in".into();
         self.sessions.end(EndSessions::One(id), &event).await?;
-        Err(SignInError::BadCredentials)
+        Err(is_same.map_or(SignInError::TooMany(BUSY_RETRY), |_| SignInError::BadCredentials))
     }
 
     /// Replaces an outdated hash after the answer, from the password just verified.

@@ -415,6 +415,25 @@ async fn an_outdated_hash_is_replaced_after_the_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_refused_while_their_outdated_hash_is_replaced() {
+    let (_upstream, gateway) = start().await;
+    let store = gateway.running.store();
+    for number in 0..8 {
+        let who = format!("old{number}");
+        let id = gateway.bring_cheap_hash(&who).await;
+        let hash = async || store.find_user(id).await.unwrap().unwrap().password_hash.unwrap();
+        let old = hash().await;
+        // Somebody is always under way while it is replaced.
+        let again = (0..3).map(|_| async {
+            while hash().await == old {
+                gateway.sign_in(&who).await;
+            }
+        });
+        futures_util::future::join_all(again).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happened_is_written_down_without_secrets() {
     let (_upstream, gateway) = start().await;
     let ann = gateway.person("ann").sign_in().await;

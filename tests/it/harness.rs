@@ -337,7 +337,7 @@ impl Gateway {
 
     /// Makes an account whose password has a hash of less work than ours (bcrypt); its id.
     pub async fn bring_cheap_hash(&self, who: &str) -> Uuid {
-        let id = Uuid::from_u128(42);
+        let id = Entropy::system().uuid();
         let user = NewUser {
             email: email(who),
             email_folded: email(who),

@@ -10,6 +10,7 @@ use super::linking::who_links;
 use super::recheck::next_check;
 use super::state::{Errand, State, digest_of, was_repeated};
 use super::{VouchError, address, keeping, too_long};
+use crate::accounts::draft::BUSY_RETRY;
 use crate::accounts::sign_in::{Wanted, opening_of};
 use crate::accounts::visit::Visit;
 use crate::accounts::{Accounts, Actor};
@@ -51,8 +52,6 @@ pub struct Arrived {
 
 /// Over everything that is asked of a provider.
 const REDEEMED_WITHIN: Duration = Duration::from_secs(30);
-/// When to try again after too much was under way.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// Longest name of an error, and longest code, that is looked at.
 const LONGEST_ERROR: usize = 64;
 const LONGEST_CODE: usize = 4096;
