@@ -13,6 +13,12 @@ use crate::harness::Gateway;
 use crate::raw::{Client, find};
 use crate::upstream::{Seen, Upstream};
 
+/// A gateway whose sessions outlast the hour after which providers are asked again.
+async fn start(app: &Upstream, providers: &str) -> Gateway {
+    let builder = Gateway::builder(YAML).with("APP", &app.url()).key("providers", providers);
+    builder.key("sessions", "{ idle: 12h, lifetime: 12h }").start().await
+}
+
 /// Signs somebody in by a provider.
 async fn come(gateway: &Gateway, (name, liar): (&str, &Liar), who: &str) -> Client {
     let client = gateway.client();
@@ -30,21 +36,15 @@ async fn come(gateway: &Gateway, (name, liar): (&str, &Liar), who: &str) -> Clie
 async fn a_provider_that_hangs_keeps_nobody_signed_in_by_another() {
     let (app, slow, quick) = (Upstream::start(), Liar::start(), Liar::start());
     let (first, second) = (slow.keys_of_file(", recheck: 1h"), quick.keys_of_file(", recheck: 1h"));
-    let gateway = Gateway::builder(YAML)
-        .with("APP", &app.url())
-        .key("providers", &format!("{{ asleep: {first}, quick: {second} }}"))
-        .key("sessions", "{ idle: 12h, lifetime: 12h }")
-        .start()
-        .await;
+    let gateway = start(&app, &format!("{{ asleep: {first}, quick: {second} }}")).await;
     let mut waiting = Vec::new();
     for number in 0..20 {
         waiting.push(come(&gateway, ("asleep", &slow), &format!("p{number}")).await);
     }
     let ann = come(&gateway, ("quick", &quick), "ann").await;
     slow.server.at("/token", |_| pending());
-    let refusal = r#"{"error":"invalid_grant"}"#;
-    let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ";
-    quick.server.answers("/token", format!("{head}{}\r\n\r\n{refusal}", refusal.len()));
+    let refusal = json!({ "error": "invalid_grant" });
+    quick.server.answers("/token", written("400 Bad Request", &refusal));
     gateway.pass(Duration::from_secs(3_601)).await;
     assert!(is_over(&ann).await);
     for client in &waiting {
@@ -60,12 +60,7 @@ async fn a_provider_that_has_too_much_to_do_is_left_alone() {
     for answer in busy.into_iter().chain([written("200 OK", &json!([]))]) {
         let (app, slow, other) = (Upstream::start(), Liar::start(), Liar::start());
         let (first, second) = (slow.keys_of_file(", recheck: 1h"), other.keys_of_file(""));
-        let gateway = Gateway::builder(YAML)
-            .with("APP", &app.url())
-            .key("providers", &format!("{{ slow: {first}, other: {second} }}"))
-            .key("sessions", "{ idle: 12h, lifetime: 12h }")
-            .start()
-            .await;
+        let gateway = start(&app, &format!("{{ slow: {first}, other: {second} }}")).await;
         for number in 0..17 {
             come(&gateway, ("slow", &slow), &format!("p{number}")).await;
         }
@@ -86,12 +81,7 @@ async fn a_provider_that_has_too_much_to_do_is_left_alone() {
 async fn of_whom_nothing_is_kept_to_ask_by_nothing_is_asked_again() {
     let (app, liar) = (Upstream::start(), Liar::start());
     let corp = liar.keys_of_file(", recheck: 1h");
-    let gateway = Gateway::builder(YAML)
-        .with("APP", &app.url())
-        .key("providers", &format!("{{ corp: {corp} }}"))
-        .key("sessions", "{ idle: 12h, lifetime: 12h }")
-        .start()
-        .await;
+    let gateway = start(&app, &format!("{{ corp: {corp} }}")).await;
     let ann = come(&gateway, ("corp", &liar), "ann").await;
     let database = gateway.file.with_file_name("portcullis.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
